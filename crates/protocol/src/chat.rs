@@ -1,0 +1,1 @@
+//! Shapes of chat completions, the dialect that both clients and providers speak.
