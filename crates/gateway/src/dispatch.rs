@@ -1,0 +1,184 @@
+//! One attempt after another at a provider: send, classify, repeat if the config says so.
+
+use crate::Gateway;
+use crate::config::Retry;
+use crate::error::Error;
+use crate::record::{Record, whole_ms};
+use crate::route::Target;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use portunus_egress::{Limits, Response, Zone};
+use portunus_providers::Head;
+use portunus_store::AttemptRow;
+use std::time::{Duration, Instant};
+
+/// An error body is read up to here.
+const MAX_ERROR_BYTES: usize = 1 << 20;
+
+/// A wait that a provider asks for is granted up to here.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// What is sent to a provider.
+pub(crate) struct Send<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) head: Head,
+    pub(crate) body: Bytes,
+    pub(crate) stream: bool,
+    pub(crate) turn: usize,
+    /// Whether the provider runs tools in this call: then it is sent once.
+    pub(crate) runs_tools: bool,
+}
+
+impl Gateway {
+    /// Sends until there is a good head, or an error that stays. The body of a good answer is
+    /// not yet read, so that nothing has reached the client.
+    pub(crate) async fn dispatch(
+        &self,
+        send: &Send<'_>,
+        retry: &Retry,
+        record: &mut Record,
+    ) -> Result<Response, Error> {
+        for tried in 0.. {
+            let error = match self.attempt(send, record).await {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            match wait(&error, retry, tried, send.runs_tools) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(error),
+            }
+            record.retries(1);
+        }
+        Err(Error::Internal("no attempt was made".to_owned()))
+    }
+
+    async fn attempt(&self, send: &Send<'_>, record: &mut Record) -> Result<Response, Error> {
+        let started = Instant::now();
+        let row = record.begin_attempt(row_of(send));
+        let result = self.exchange(send, record, row).await;
+        if let Err(error) = &result
+            && let Some(row) = record.attempt(row)
+        {
+            "failed".clone_into(&mut row.outcome);
+            row.error = Some(crate::payload::blank(&error.body().message));
+            row.total_ms = Some(whole_ms(started.elapsed()));
+        }
+        result
+    }
+
+    async fn exchange(
+        &self,
+        send: &Send<'_>,
+        record: &mut Record,
+        row: usize,
+    ) -> Result<Response, Error> {
+        let bounds = &self.parts.bounds;
+        let limits = Limits {
+            first_byte: Some(bounds.provider_first_byte),
+            idle: Some(bounds.provider_idle),
+            total: None,
+            max_body_bytes: Some(bounds.max_turn_bytes),
+        };
+        let request = request(send)?;
+        let sent = Box::pin(self.parts.client.send(Zone::Provider, request, limits)).await;
+        let response = sent.map_err(|cause| unreachable(send, cause))?;
+        if let Some(row) = record.attempt(row) {
+            row.connect_ms = response
+                .timing
+                .connect_ms
+                .and_then(|ms| i64::try_from(ms).ok());
+            row.wait_ms = i64::try_from(response.timing.wait_ms).ok();
+            row.status_code = Some(i64::from(response.status.as_u16()));
+            row.upstream_request_id = upstream_id(&response.headers);
+        }
+        if response.status.is_success() {
+            return Ok(response);
+        }
+        Err(refused(send, response).await)
+    }
+}
+
+async fn refused(send: &Send<'_>, response: Response) -> Error {
+    let status = response.status.as_u16();
+    let headers = response.headers;
+    let body = bounded(response.body).await;
+    send.target
+        .provider
+        .classify(status, &headers, &body)
+        .into()
+}
+
+/// The beginning of an error body; what cannot be read is as good as empty.
+async fn bounded(mut body: portunus_egress::Body) -> Vec<u8> {
+    let mut out = Vec::new();
+    while let Ok(Some(chunk)) = body.chunk().await {
+        out.extend_from_slice(&chunk);
+        if out.len() >= MAX_ERROR_BYTES {
+            break;
+        }
+    }
+    out
+}
+
+fn row_of(send: &Send<'_>) -> AttemptRow {
+    AttemptRow {
+        turn: crate::record::count(send.turn),
+        provider: send.target.provider.name().to_owned(),
+        virtual_key: send.target.slug.clone(),
+        model: Some(send.target.model.clone()),
+        url_origin: Some(send.head.url.origin().ascii_serialization()),
+        ..AttemptRow::default()
+    }
+}
+
+fn request(send: &Send<'_>) -> Result<http::Request<Bytes>, Error> {
+    let mut request = http::Request::post(send.head.url.as_str())
+        .body(send.body.clone())
+        .map_err(|error| Error::Internal(format!("provider URL: {error}")))?;
+    let mut headers = send.head.headers.clone();
+    let accept = if send.stream {
+        "text/event-stream"
+    } else {
+        "application/json"
+    };
+    let mut default = |name: HeaderName, value: &'static str| {
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    };
+    default(header::CONTENT_TYPE, "application/json");
+    default(header::ACCEPT, accept);
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+pub(crate) fn unreachable(send: &Send<'_>, cause: portunus_egress::SendError) -> Error {
+    Error::Unreachable {
+        provider: send.target.provider.name().to_owned(),
+        cause,
+    }
+}
+
+fn upstream_id(headers: &HeaderMap) -> Option<String> {
+    let value = headers
+        .get("x-request-id")
+        .or_else(|| headers.get("request-id"))?;
+    Some(value.to_str().ok()?.chars().take(128).collect())
+}
+
+/// How long to wait before the next attempt; `None` = no further attempt.
+fn wait(error: &Error, retry: &Retry, tried: u32, runs_tools: bool) -> Option<Duration> {
+    if tried >= retry.attempts {
+        return None;
+    }
+    let backoff = Duration::from_secs(1 << tried.min(4));
+    match error {
+        Error::Unreachable { cause, .. } if !cause.may_have_been_sent() => Some(backoff),
+        Error::Provider(failure) if !runs_tools || failure.upstream_status == Some(429) => {
+            let status = failure.upstream_status?;
+            retry.on_status_codes.contains(&status).then_some(())?;
+            Some(failure.retry_after.unwrap_or(backoff)).filter(|wait| *wait <= MAX_WAIT)
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,200 @@
+//! Everything that ends a request badly, and the one place that says what its caller sees.
+
+use portunus_egress::{Phase, SendError};
+use portunus_protocol::error::{ErrorBody, code, kind};
+use portunus_providers::{EncodeError, Failure, Source};
+use portunus_store::StoreError;
+
+/// Why a request ended badly.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// The request is wrong.
+    Invalid(ErrorBody),
+    /// The provider answered with an error, or its answer cannot be read.
+    Provider(Box<Failure>),
+    /// The provider could not be reached, or fell silent.
+    Unreachable { provider: String, cause: SendError },
+    /// The tools of an MCP server could not be listed.
+    McpList { sentence: String, detail: String },
+    /// A bound of ours was met; the text names it.
+    Bound(String),
+    /// The gateway itself failed; the cause is for the log only.
+    Internal(String),
+    /// The client went away.
+    Gone,
+}
+
+/// What the caller of a failed request is told.
+struct Told {
+    status: u16,
+    source: &'static str,
+    body: ErrorBody,
+}
+
+impl Error {
+    /// HTTP status, as long as no byte of the answer is out.
+    pub(crate) fn status(&self) -> u16 {
+        self.told().status
+    }
+
+    /// The error object.
+    pub(crate) fn body(&self) -> ErrorBody {
+        self.told().body
+    }
+
+    /// Whose fault: `client`, `gateway`, `provider` or `mcp`.
+    pub(crate) fn source(&self) -> &'static str {
+        self.told().source
+    }
+
+    /// What the log gets beside the public text.
+    pub(crate) fn cause(&self) -> Option<&str> {
+        match self {
+            Self::McpList { detail, .. } => Some(detail),
+            Self::Internal(cause) => Some(cause),
+            _ => None,
+        }
+    }
+
+    fn told(&self) -> Told {
+        let server = |text: String| ErrorBody::new(kind::SERVER, text).code(code::SERVER);
+        let (status, source, body) = match self {
+            Self::Invalid(body) => (400, "client", body.clone()),
+            Self::Provider(failure) => (failure.status, blame(failure), failure.body.clone()),
+            Self::Unreachable { provider, cause } => unreachable(provider, cause),
+            Self::McpList { sentence, .. } => {
+                let body = ErrorBody::new(kind::EXTERNAL_CONNECTOR, sentence.as_str());
+                (424, "mcp", body.param("tools").code(code::HTTP))
+            }
+            Self::Bound(text) => (500, "gateway", server(text.clone())),
+            Self::Internal(_) => (500, "gateway", server(INTERNAL.to_owned())),
+            Self::Gone => (499, "client", server("The client went away.".to_owned())),
+        };
+        Told {
+            status,
+            source,
+            body,
+        }
+    }
+}
+
+const INTERNAL: &str = "The gateway failed while it handled your request. It is not your fault: \
+     try again, and give the request id to whoever runs this gateway if it stays.";
+
+fn blame(failure: &Failure) -> &'static str {
+    match failure.source {
+        Source::Upstream => "provider",
+        Source::Client => "client",
+        Source::Gateway => "gateway",
+    }
+}
+
+fn unreachable(provider: &str, cause: &SendError) -> (u16, &'static str, ErrorBody) {
+    let text = format!("The provider '{provider}' did not answer: {cause}");
+    match cause {
+        SendError::Forbidden(_) => {
+            let text =
+                format!("{text} Whoever runs this gateway can allow it in [providers] allow.");
+            (
+                502,
+                "gateway",
+                ErrorBody::new(kind::SERVER, text).code("forbidden_address"),
+            )
+        }
+        SendError::Timeout(Phase::Connect) | SendError::Dns { .. } | SendError::Connect { .. } => (
+            502,
+            "provider",
+            ErrorBody::new(kind::SERVER, text).code("provider_unreachable"),
+        ),
+        SendError::Timeout(_) => (
+            504,
+            "provider",
+            ErrorBody::new(kind::TIMEOUT, text).code("provider_timeout"),
+        ),
+        SendError::TooLarge { .. } | SendError::Protocol(_) => (
+            502,
+            "provider",
+            ErrorBody::new(kind::SERVER, text).code(code::SERVER),
+        ),
+    }
+}
+
+impl From<ErrorBody> for Error {
+    fn from(body: ErrorBody) -> Self {
+        Self::Invalid(body)
+    }
+}
+
+impl From<EncodeError> for Error {
+    fn from(error: EncodeError) -> Self {
+        Self::Invalid(error.body())
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self::Provider(Box::new(failure))
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::Internal(format!("store: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(error: &Error, status: u16, source: &str, code: &str) {
+        assert_eq!(error.status(), status, "{error:?}");
+        assert_eq!(error.source(), source, "{error:?}");
+        assert_eq!(error.body().code.as_deref(), Some(code), "{error:?}");
+    }
+
+    #[test]
+    fn each_error_says_whose_fault_it_is() {
+        let provider = || "p".to_owned();
+        let timeout = SendError::Timeout(Phase::Idle);
+        check(
+            &Error::Unreachable {
+                provider: provider(),
+                cause: timeout,
+            },
+            504,
+            "provider",
+            "provider_timeout",
+        );
+        let dns = SendError::Dns {
+            host: "h".to_owned(),
+        };
+        check(
+            &Error::Unreachable {
+                provider: provider(),
+                cause: dns,
+            },
+            502,
+            "provider",
+            "provider_unreachable",
+        );
+        let list = Error::McpList {
+            sentence: "s".to_owned(),
+            detail: "d".to_owned(),
+        };
+        check(&list, 424, "mcp", "http_error");
+        check(
+            &Error::Bound("b".to_owned()),
+            500,
+            "gateway",
+            "server_error",
+        );
+    }
+
+    #[test]
+    fn an_internal_cause_stays_inside() {
+        let error = Error::Internal("canary".to_owned());
+        assert!(!error.body().message.contains("canary"));
+        assert_eq!(error.cause(), Some("canary"));
+    }
+}

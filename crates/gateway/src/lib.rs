@@ -1,0 +1,103 @@
+//! The data path, in the order that a request takes it.
+//!
+//! [`Gateway::responses`] is the table of contents: read the head, choose the target, plan,
+//! then either relay the provider's bytes or run the tool loop. Data goes down this list of
+//! modules once and comes back once; what happened is kept in one [`record::Record`], which
+//! is filed exactly once, whatever ends the request.
+
+mod call;
+mod config;
+mod dispatch;
+mod error;
+mod front;
+mod history;
+mod lists;
+mod models;
+mod pass_through;
+mod payload;
+mod plan;
+mod policy;
+mod price;
+mod record;
+mod reply;
+mod route;
+mod run;
+mod servers;
+mod sink;
+mod tool_loop;
+mod turn;
+
+pub use call::{Call, Principal, Reply, ReplyBody};
+pub use policy::{Bounds, EnvironmentKey, McpExecution, Parts, PayloadLevel, Policy};
+pub use price::{PriceError, Prices};
+pub use record::Observer;
+
+use error::Error;
+use plan::Plan;
+use portunus_protocol::request::Head;
+use record::Record;
+use std::sync::Arc;
+
+/// The gateway: everything that a request needs, shared by all requests of the process.
+pub struct Gateway {
+    parts: Parts,
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// A gateway made of these parts.
+    #[must_use]
+    pub fn new(parts: Parts) -> Arc<Self> {
+        Arc::new(Self { parts })
+    }
+
+    /// Serves `POST /v1/responses`. Dropping the future, or the stream of the reply, stops the
+    /// model call and the tool calls and files the request as canceled.
+    pub async fn responses(self: &Arc<Self>, call: Call) -> Reply {
+        let mut record = Record::open(&self.parts, &call);
+        match self.serve(&call, &mut record).await {
+            Ok(Served::PassThrough(relay)) => relay.reply(record),
+            Ok(Served::Loop(job, stream)) => reply::of_loop(job, stream, record).await,
+            Err(error) => reply::refuse(&error, record),
+        }
+    }
+
+    async fn serve(self: &Arc<Self>, call: &Call, record: &mut Record) -> Result<Served, Error> {
+        let head = Head::parse(&call.body)?;
+        record.asked(&head);
+        front::refuse_unbuilt(&head)?;
+        let config = config::Config::of(&call.headers)?;
+        let wanted = route::wanted(&head.model, call, &config)?;
+        let target = self.target(call, wanted).await?;
+        record.aimed(&target);
+        let servers = servers::of(&head, &call.principal.workspace_id, self)?;
+        let plan = plan::decide(&target, &head, &servers, self.execution(&config))?;
+        record.planned(plan, !servers.is_empty());
+        match plan {
+            Plan::PassThrough => {
+                let relay = self.relay(call, &head, &target, &config, record).await?;
+                Ok(Served::PassThrough(relay))
+            }
+            Plan::ToolLoop => {
+                let job = tool_loop::Job::new(self, call, &head, target, servers, &config)?;
+                Ok(Served::Loop(Box::new(job), head.stream))
+            }
+        }
+    }
+
+    fn execution(&self, config: &config::Config) -> McpExecution {
+        config
+            .mcp_execution
+            .unwrap_or(self.parts.policy.mcp_execution)
+    }
+}
+
+enum Served {
+    PassThrough(Box<pass_through::Relay>),
+    Loop(Box<tool_loop::Job>, bool),
+}

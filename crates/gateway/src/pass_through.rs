@@ -1,0 +1,199 @@
+//! The provider's bytes as they are, with a tap on a copy.
+
+use crate::Gateway;
+use crate::call::{Call, Reply, ReplyBody};
+use crate::config::Config;
+use crate::dispatch::Send;
+use crate::error::Error;
+use crate::record::Record;
+use crate::reply;
+use crate::route::Target;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream;
+use http::{HeaderMap, HeaderValue, header};
+use portunus_egress::{Body, SendError};
+use portunus_protocol::request::Head;
+use std::convert::Infallible;
+
+mod tap;
+
+use tap::Tap;
+
+/// A call whose head came back good.
+pub(crate) struct Relay {
+    provider: &'static str,
+    head: HeaderMap,
+    status: u16,
+    answer: Answer,
+    tap: Tap,
+    retries: i64,
+}
+
+enum Answer {
+    Whole(Bytes),
+    Stream(Body),
+}
+
+impl Gateway {
+    /// Sends the client's bytes, with nothing but the model replaced where it was routed.
+    pub(crate) async fn relay(
+        &self,
+        call: &Call,
+        head: &Head<'_>,
+        target: &Target,
+        config: &Config,
+        record: &mut Record,
+    ) -> Result<Box<Relay>, Error> {
+        let tap = Tap::new(target, head, record);
+        let runs_tools = head.mcp_tools().next().is_some();
+        let send = Send {
+            target,
+            head: target.provider.head(&target.endpoint)?,
+            body: body(call, head, target)?,
+            stream: head.stream,
+            turn: 0,
+            runs_tools,
+        };
+        let sent = self.dispatch(&send, &config.retry, record).await;
+        if runs_tools && sent.as_ref().err().is_none_or(may_have_run) {
+            record.tool_goes_out();
+        }
+        let response = sent?;
+        let answer = if is_stream(&response.headers) {
+            Answer::Stream(response.body)
+        } else {
+            let whole = response.body.bytes().await;
+            Answer::Whole(whole.map_err(|cause| crate::dispatch::unreachable(&send, cause))?)
+        };
+        Ok(Box::new(Relay {
+            provider: target.provider.name(),
+            head: response.headers,
+            status: response.status.as_u16(),
+            answer,
+            tap,
+            retries: record.retry_count(),
+        }))
+    }
+}
+
+fn body(call: &Call, head: &Head<'_>, target: &Target) -> Result<Bytes, Error> {
+    if head.model == target.model {
+        return Ok(call.body.clone());
+    }
+    let model = serde_json::value::to_raw_value(&target.model);
+    let mut shallow = head.shallow.clone();
+    shallow.set(
+        "model",
+        model.map_err(|error| Error::Internal(error.to_string()))?,
+    );
+    let bytes = shallow
+        .to_vec()
+        .map_err(|error| Error::Internal(error.to_string()))?;
+    Ok(bytes.into())
+}
+
+/// Whether the provider may have run a tool before it failed: not when the request did not
+/// reach it, and not when it was refused.
+fn may_have_run(error: &Error) -> bool {
+    match error {
+        Error::Unreachable { cause, .. } => cause.may_have_been_sent(),
+        Error::Provider(failure) => failure.upstream_status.is_none_or(|status| status >= 500),
+        _ => false,
+    }
+}
+
+fn is_stream(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("text/event-stream"))
+}
+
+impl Relay {
+    /// The answer; the record goes with it and is closed when the last byte is out.
+    pub(crate) fn reply(self: Box<Self>, mut record: Record) -> Reply {
+        let headers = self.headers();
+        let Self {
+            status,
+            answer,
+            mut tap,
+            ..
+        } = *self;
+        let body = match answer {
+            Answer::Whole(bytes) => {
+                tap.whole(&bytes, &mut record);
+                tap.close(status, record);
+                ReplyBody::Full(bytes)
+            }
+            Answer::Stream(body) => {
+                let relayed = Relayed {
+                    body: Some(body),
+                    tap,
+                    record: Some(record),
+                    status,
+                };
+                ReplyBody::Stream(stream::unfold(relayed, Relayed::step).boxed())
+            }
+        };
+        Reply {
+            status,
+            headers,
+            body,
+        }
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = match self.answer {
+            Answer::Whole(_) => reply::base_headers(self.provider),
+            Answer::Stream(_) => reply::stream_headers(self.provider),
+        };
+        for name in [
+            header::CONTENT_TYPE,
+            http::HeaderName::from_static("openai-version"),
+        ] {
+            if let Some(value) = self.head.get(&name) {
+                headers.insert(name, value.clone());
+            }
+        }
+        let retries = HeaderValue::from(self.retries);
+        headers.insert("x-portkey-retry-attempt-count", retries);
+        headers
+    }
+}
+
+/// A stream on its way. Dropped before its end, the record says that the client went away, and
+/// the provider's connection is closed with the body.
+struct Relayed {
+    body: Option<Body>,
+    tap: Tap,
+    record: Option<Record>,
+    status: u16,
+}
+
+impl Relayed {
+    async fn step(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
+        let body = self.body.as_mut()?;
+        let record = self.record.as_mut()?;
+        match body.chunk().await {
+            Ok(Some(chunk)) => {
+                self.tap.chunk(&chunk, record);
+                Some((Ok(chunk), self))
+            }
+            Ok(None) => self.ended(None),
+            Err(cause) => self.ended(Some(cause)),
+        }
+    }
+
+    /// A stream that ends without its terminal event gets an error event and
+    /// `response.failed`, so that no client takes it for whole.
+    fn ended(mut self, cause: Option<SendError>) -> Option<(Result<Bytes, Infallible>, Self)> {
+        self.body = None;
+        let mut record = self.record.take()?;
+        self.tap.finish(&mut record);
+        let last = self.tap.last_words(cause, &mut record);
+        let tap = std::mem::take(&mut self.tap);
+        tap.close(self.status, record);
+        last.map(|bytes| (Ok(bytes), self))
+    }
+}

@@ -1,0 +1,309 @@
+//! What the log learns from a relayed answer: time to the first token, usage, and the lists
+//! and calls that the provider ran itself.
+
+use crate::error::Error;
+use crate::record::{Record, TurnDone, count};
+use crate::route::Target;
+use bytes::{Bytes, BytesMut};
+use portunus_egress::SendError;
+use portunus_protocol::error::{ErrorBody, code, kind};
+use portunus_protocol::event::{Event, Stage};
+use portunus_protocol::item::Item;
+use portunus_protocol::request::{Head, ServerUrlEcho};
+use portunus_protocol::response::{Response, ResponseError, Status};
+use portunus_protocol::sse::{Decoder, Frame};
+use portunus_store::{ToolCallRow, ToolListRow};
+use std::time::Instant;
+
+/// An event that is longer than this is not looked into.
+const MAX_EVENT_BYTES: usize = 8 << 20;
+
+/// Reads a copy of what goes by. The default one reads nothing.
+#[derive(Default)]
+pub(super) struct Tap {
+    started: Option<Instant>,
+    first: Option<Instant>,
+    frames: Option<Decoder>,
+    seen: u64,
+    turn: usize,
+    provider: &'static str,
+    /// Label and shown URL of each server of the request.
+    servers: Vec<(String, String)>,
+    /// The first response object, to build a failed one from.
+    created: Option<String>,
+    outcome: Option<&'static str>,
+    body: Option<String>,
+}
+
+impl Tap {
+    pub(super) fn new(target: &Target, head: &Head<'_>, record: &mut Record) -> Self {
+        let servers = head.mcp_tools().map(|(_, tool)| {
+            let url = tool.shown_url(ServerUrlEcho::Origin).unwrap_or_default();
+            (tool.server_label.clone(), url)
+        });
+        Self {
+            started: Some(Instant::now()),
+            frames: Some(Decoder::new(MAX_EVENT_BYTES)),
+            turn: record.begin_turn(target),
+            provider: target.provider.name(),
+            servers: servers.collect(),
+            ..Self::default()
+        }
+    }
+
+    /// A whole JSON answer.
+    pub(super) fn whole(&mut self, body: &[u8], record: &mut Record) {
+        self.body = std::str::from_utf8(body).ok().map(str::to_owned);
+        match serde_json::from_slice::<Response>(body) {
+            Ok(response) => self.terminal(&response, record),
+            Err(_) => record.note("The provider's answer is no response object.".to_owned()),
+        }
+    }
+
+    /// A piece of a stream.
+    pub(super) fn chunk(&mut self, chunk: &[u8], record: &mut Record) {
+        let Some(decoder) = &mut self.frames else {
+            return;
+        };
+        let Ok(frames) = decoder.push(chunk) else {
+            self.frames = None;
+            record.note("An event of the provider was too long to be looked into.".to_owned());
+            return;
+        };
+        for frame in &frames {
+            self.frame(frame, record);
+        }
+    }
+
+    /// The last event, when its blank line is missing.
+    pub(super) fn finish(&mut self, record: &mut Record) {
+        let last = self.frames.as_mut().and_then(Decoder::finish);
+        if let Some(frame) = last {
+            self.frame(&frame, record);
+        }
+    }
+
+    fn frame(&mut self, frame: &Frame, record: &mut Record) {
+        self.seen += 1;
+        let kind = frame
+            .event
+            .as_deref()
+            .unwrap_or_else(|| kind_of(&frame.data));
+        if kind.ends_with(".delta") && self.first.is_none() {
+            self.first = Some(Instant::now());
+            record.first_token(self.first);
+        }
+        match kind {
+            "response.created" => self.created = Some(frame.data.clone()),
+            "response.completed" | "response.incomplete" | "response.failed" => {
+                if let Ok(Event::Lifecycle(_, response)) = Event::parse(&frame.data) {
+                    self.body = serde_json::to_string(&response).ok();
+                    self.terminal(&response, record);
+                }
+            }
+            "error" => {
+                if let Ok(Event::Error(body)) = Event::parse(&frame.data) {
+                    self.outcome = Some("failed");
+                    record.blame(&provider_error(body));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn terminal(&mut self, response: &Response, record: &mut Record) {
+        self.outcome = Some(match response.status {
+            Status::Completed => "completed",
+            Status::Incomplete => "incomplete",
+            _ => "failed",
+        });
+        record.responded(&response.id);
+        if let Some(error) = &response.error {
+            let body = ErrorBody::new(kind::SERVER, error.message.as_str());
+            record.blame(&provider_error(body.code(error.code.clone())));
+        }
+        for item in &response.output {
+            self.item(item, record);
+        }
+        let took = self.started.map(|at| at.elapsed()).unwrap_or_default();
+        let first = self
+            .first
+            .zip(self.started)
+            .map(|(first, at)| first.duration_since(at));
+        let calls = response.output.iter().filter(|item| is_call(item)).count();
+        let finish = self.outcome.unwrap_or("failed").to_owned();
+        let model = Some(response.model.clone()).filter(|model| !model.is_empty());
+        record.end_turn(
+            self.turn,
+            TurnDone {
+                took,
+                first,
+                finish,
+                model,
+                usage: response.usage,
+                calls,
+            },
+        );
+    }
+
+    /// A list or call that the provider ran itself: its times are not known.
+    fn item(&self, item: &Item, record: &mut Record) {
+        match item {
+            Item::McpListTools(list) => {
+                let row = record.begin_list(ToolListRow {
+                    item_id: Some(list.id.clone()),
+                    server_label: list.server_label.clone(),
+                    server_url: self.url(&list.server_label),
+                    run_by: "provider".to_owned(),
+                    tools: count(list.tools.len()),
+                    error: list.error.clone(),
+                    ..ToolListRow::default()
+                });
+                if let Some(row) = record.list(row) {
+                    let outcome = if list.error.is_none() {
+                        "completed"
+                    } else {
+                        "failed"
+                    };
+                    outcome.clone_into(&mut row.outcome);
+                }
+            }
+            Item::McpCall(call) => {
+                let outcome = if call.error.is_none() {
+                    "completed"
+                } else {
+                    "tool_error"
+                };
+                let mut row =
+                    self.call_row(&call.server_label, &call.name, &call.arguments, record);
+                row.item_id = Some(call.id.clone());
+                outcome.clone_into(&mut row.outcome);
+                row.result_bytes = call.output.as_ref().map(|output| count(output.len()));
+                row.result = call.output.as_ref().and_then(|output| record.keep(output));
+                row.error = call
+                    .error
+                    .as_ref()
+                    .map(|error| crate::payload::blank(&error.to_string()));
+                record.begin_call(row);
+            }
+            Item::McpApprovalRequest(call) => {
+                let mut row =
+                    self.call_row(&call.server_label, &call.name, &call.arguments, record);
+                row.item_id = Some(call.id.clone());
+                "approval_requested".clone_into(&mut row.outcome);
+                record.begin_call(row);
+            }
+            _ => {}
+        }
+    }
+
+    fn call_row(&self, label: &str, tool: &str, arguments: &str, record: &Record) -> ToolCallRow {
+        ToolCallRow {
+            server_label: label.to_owned(),
+            server_url: self.url(label),
+            tool: tool.to_owned(),
+            run_by: "provider".to_owned(),
+            argument_bytes: count(arguments.len()),
+            arguments: record.keep(arguments),
+            ..ToolCallRow::default()
+        }
+    }
+
+    fn url(&self, label: &str) -> String {
+        let server = self.servers.iter().find(|(known, _)| known == label);
+        server.map(|(_, url)| url.clone()).unwrap_or_default()
+    }
+
+    /// What a stream gets that ended without its terminal event; `None` when it had one.
+    pub(super) fn last_words(
+        &mut self,
+        cause: Option<SendError>,
+        record: &mut Record,
+    ) -> Option<Bytes> {
+        if self.outcome.is_some() {
+            return None;
+        }
+        self.outcome = Some("failed");
+        let error = cut_off(self.provider, cause);
+        record.blame(&error);
+        let body = error.body();
+        let mut out = BytesMut::from(&b"\n\n"[..]);
+        out.extend_from_slice(&Event::Error(body.clone()).encode(self.seen, None).ok()?);
+        if let Some(Ok(Event::Lifecycle(_, mut response))) =
+            self.created.as_deref().map(Event::parse)
+        {
+            response.status = Status::Failed;
+            response.error = Some(ResponseError::of(&body));
+            let failed = Event::Lifecycle(Stage::Failed, response);
+            out.extend_from_slice(&failed.encode(self.seen + 1, None).ok()?);
+        }
+        Some(out.freeze())
+    }
+
+    /// Files the record.
+    pub(super) fn close(self, status: u16, mut record: Record) {
+        let took = self.started.map(|at| at.elapsed()).unwrap_or_default();
+        if let Some(row) = record.last_attempt() {
+            self.outcome
+                .unwrap_or("completed")
+                .clone_into(&mut row.outcome);
+            row.total_ms = Some(crate::record::whole_ms(took));
+        }
+        record.end_relayed(
+            status,
+            self.outcome.unwrap_or("completed"),
+            self.body.as_deref(),
+        );
+    }
+}
+
+fn is_call(item: &Item) -> bool {
+    matches!(
+        item,
+        Item::McpCall(_)
+            | Item::McpApprovalRequest(_)
+            | Item::FunctionCall(_)
+            | Item::CustomToolCall(_)
+    )
+}
+
+/// The `type` of an event without an `event:` line, if it stands at its beginning.
+fn kind_of(data: &str) -> &str {
+    let rest = data.trim_start().strip_prefix('{').map(str::trim_start);
+    let rest = rest
+        .and_then(|rest| rest.strip_prefix("\"type\""))
+        .map(str::trim_start);
+    let rest = rest
+        .and_then(|rest| rest.strip_prefix(':'))
+        .map(str::trim_start);
+    rest.and_then(|rest| rest.strip_prefix('"')?.split('"').next())
+        .unwrap_or("")
+}
+
+fn provider_error(body: ErrorBody) -> Error {
+    Error::Provider(Box::new(portunus_providers::Failure {
+        kind: portunus_providers::FailureKind::Server,
+        source: portunus_providers::Source::Upstream,
+        retry: false,
+        retry_after: None,
+        status: 502,
+        body,
+        upstream_status: None,
+        upstream_code: None,
+    }))
+}
+
+fn cut_off(provider: &'static str, cause: Option<SendError>) -> Error {
+    match cause {
+        Some(cause) => Error::Unreachable {
+            provider: provider.to_owned(),
+            cause,
+        },
+        None => {
+            let text = format!(
+                "The provider '{provider}' ended its stream before the response was complete."
+            );
+            provider_error(ErrorBody::new(kind::SERVER, text).code(code::SERVER))
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What of a request may be kept: the one redaction.
+//!
+//! At every level the values of `headers` and `authorization` of a tool are cut out and its
+//! `server_url` is shortened. Below `full`, words that look like secrets are blanked too.
+
+use crate::policy::PayloadLevel;
+use portunus_protocol::request::{Head, ServerUrlEcho};
+use serde_json::{Map, Value};
+
+/// The request body as it may be kept, at most `max_bytes` long; `None` below `redacted`.
+pub(crate) fn request_body(
+    head: &Head<'_>,
+    level: PayloadLevel,
+    max_bytes: usize,
+) -> Option<String> {
+    if level < PayloadLevel::Redacted {
+        return None;
+    }
+    let mut out = Map::new();
+    for key in head.shallow.keys() {
+        let raw = head.shallow.get(key)?.get();
+        let value = match key {
+            "tools" => head
+                .tools
+                .iter()
+                .map(|tool| tool.echo(ServerUrlEcho::Origin))
+                .collect(),
+            // A body that is longer than the bound is cut there anyway.
+            _ => serde_json::from_str(raw).unwrap_or(Value::Null),
+        };
+        out.insert(key.to_owned(), value);
+    }
+    keep(&Value::Object(out).to_string(), level, max_bytes)
+}
+
+/// A text as it may be kept; `None` below `redacted`.
+pub(crate) fn keep(text: &str, level: PayloadLevel, max_bytes: usize) -> Option<String> {
+    match level {
+        PayloadLevel::None | PayloadLevel::Metadata => None,
+        PayloadLevel::Redacted => Some(blank(&cut(text, max_bytes))),
+        PayloadLevel::Full => Some(cut(text, max_bytes)),
+    }
+}
+
+/// The first characters of the input, for the list; `None` below `redacted`.
+pub(crate) fn preview(head: &Head<'_>, level: PayloadLevel) -> Option<String> {
+    let input = serde_json::from_str(head.shallow.get("input")?.get()).ok()?;
+    let text = last_text(&input)?;
+    let line: String = text
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .take(80)
+        .collect();
+    keep(&line, level, 1024)
+}
+
+/// The text of the last message of the user.
+fn last_text(input: &Value) -> Option<&str> {
+    match input {
+        Value::String(text) => Some(text),
+        Value::Array(items) => items
+            .iter()
+            .rev()
+            .find_map(|item| match item.get("content")? {
+                Value::String(text) => Some(text.as_str()),
+                Value::Array(parts) => parts.iter().find_map(|part| part.get("text")?.as_str()),
+                _ => None,
+            }),
+        _ => None,
+    }
+}
+
+fn cut(text: &str, max_bytes: usize) -> String {
+    if text.len() <= max_bytes {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(max_bytes);
+    format!("{}… [{} bytes in all]", &text[..end], text.len())
+}
+
+/// Blanks words that look like keys and tokens. Split at everything that cannot be part of
+/// one, so that the rest of the text keeps its form.
+pub(crate) fn blank(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut after_bearer = false;
+    for piece in text.split_inclusive(|c: char| !is_word(c)) {
+        let word = piece.trim_end_matches(|c: char| !is_word(c));
+        if looks_secret(word) || (after_bearer && word.len() >= 8) {
+            out.push_str("<redacted>");
+            out.push_str(&piece[word.len()..]);
+        } else {
+            out.push_str(piece);
+        }
+        if !word.is_empty() {
+            after_bearer = word.eq_ignore_ascii_case("bearer");
+        }
+    }
+    out
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~' | '+' | '=')
+}
+
+/// Prefixes of well-known kinds of keys, and JSON web tokens.
+fn looks_secret(word: &str) -> bool {
+    const PREFIXES: [&str; 16] = [
+        "sk-",
+        "pk-",
+        "rk_",
+        "sk_live",
+        "sk_test",
+        "rk_live",
+        "rk_test",
+        "ghp_",
+        "gho_",
+        "github_pat_",
+        "xoxb-",
+        "xoxp-",
+        "AIza",
+        "AKIA",
+        "glpat-",
+        "eyJ",
+    ];
+    word.len() >= 16 && PREFIXES.iter().any(|prefix| word.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_blanked_and_the_rest_stays() {
+        let text =
+            r#"{"a":"use sk-proj-abcdefghijkl, ok","h":"Bearer abcdef0123","n":"bearer of news"}"#;
+        let expected = r#"{"a":"use <redacted>, ok","h":"Bearer <redacted>","n":"bearer of news"}"#;
+        assert_eq!(blank(text), expected);
+    }
+
+    #[test]
+    fn tools_lose_their_secrets_at_the_full_level() {
+        let body = br#"{"model":"m","input":"hi","tools":[{"type":"mcp","server_label":"a","server_url":"https://a.example/canary1?canary2","headers":{"X":"canary3"},"authorization":"canary4"}]}"#;
+        let head = Head::parse(body).unwrap();
+        let text = request_body(&head, PayloadLevel::Full, 9999).unwrap();
+        assert!(
+            !text.contains("canary") && text.contains("https://a.example/<redacted>"),
+            "{text}"
+        );
+        assert_eq!(request_body(&head, PayloadLevel::Metadata, 9999), None);
+    }
+
+    #[test]
+    fn a_cut_keeps_whole_characters() {
+        assert_eq!(cut("aéé", 2), "a… [5 bytes in all]");
+    }
+}

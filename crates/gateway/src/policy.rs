@@ -1,0 +1,163 @@
+//! What the gateway is made of and what bounds it.
+
+use crate::price::Prices;
+use crate::record::Observer;
+use portunus_protocol::request::ServerUrlEcho;
+use portunus_store::Store;
+use portunus_store::log_writer::LogWriter;
+use portunus_store::vault::Vault;
+use secrecy::SecretString;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The parts of a [`crate::Gateway`].
+pub struct Parts {
+    /// The only way out.
+    pub client: portunus_egress::Client,
+    /// Sessions and tool lists of MCP servers.
+    pub pool: portunus_mcp::Pool,
+    /// The database.
+    pub store: Arc<dyn Store>,
+    /// Opens stored credentials.
+    pub vault: Arc<Vault>,
+    /// Takes finished records.
+    pub log: LogWriter,
+    /// Sees each finished record, for metrics.
+    pub observer: Arc<dyn Observer>,
+    /// What tokens cost.
+    pub prices: Arc<Prices>,
+    /// Every limit.
+    pub bounds: Bounds,
+    /// What the operator decided.
+    pub policy: Policy,
+    /// Provider keys found in the environment.
+    pub environment_keys: Vec<EnvironmentKey>,
+}
+
+/// Every limit of the data path. `Default` is what is documented.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Turns of one response. Default 32.
+    pub max_turns: u32,
+    /// Longest run of one tool loop. Default 15 minutes.
+    pub wall_clock: Duration,
+    /// Most bytes that a provider may send in one turn. Default 32 MiB.
+    pub max_turn_bytes: usize,
+    /// Most bytes of one tool result that go to the model and into the item. Default 1 MiB.
+    pub max_tool_output_bytes: usize,
+    /// Tool calls that run at once. Default 8.
+    pub max_parallel_calls: usize,
+    /// MCP servers in one request. Default 32.
+    pub max_servers: usize,
+    /// Longest wait for a provider's head. Default 300 s.
+    pub provider_first_byte: Duration,
+    /// Longest pause in a provider's stream. Default 120 s.
+    pub provider_idle: Duration,
+    /// Pause after which a stream to the client gets a comment line. Default 15 s.
+    pub keep_alive: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            max_turns: 32,
+            wall_clock: Duration::from_secs(15 * 60),
+            max_turn_bytes: 32 << 20,
+            max_tool_output_bytes: 1 << 20,
+            max_parallel_calls: 8,
+            max_servers: 32,
+            provider_first_byte: Duration::from_secs(300),
+            provider_idle: Duration::from_secs(120),
+            keep_alive: Duration::from_secs(15),
+        }
+    }
+}
+
+/// What the operator decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// How much of a request is kept in the log.
+    pub payload: PayloadLevel,
+    /// Most bytes of one body in the log. Default 64 KiB.
+    pub payload_max_bytes: usize,
+    /// How `server_url` is shown to its caller.
+    pub server_url: ServerUrlEcho,
+    /// Who runs MCP servers for a provider that could.
+    pub mcp_execution: McpExecution,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            payload: PayloadLevel::default(),
+            payload_max_bytes: 64 << 10,
+            server_url: ServerUrlEcho::default(),
+            mcp_execution: McpExecution::default(),
+        }
+    }
+}
+
+/// How much of a request is kept in the log. Values of `headers` and `authorization` of a
+/// tool, and the path of its `server_url`, are kept at no level.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PayloadLevel {
+    /// Counts and times only.
+    None,
+    /// Also the caller's metadata.
+    Metadata,
+    /// Also bodies, arguments and results, with everything that looks like a secret blanked.
+    #[default]
+    Redacted,
+    /// Bodies, arguments and results as they were.
+    Full,
+}
+
+impl PayloadLevel {
+    /// The word in settings and log rows.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Metadata => "metadata",
+            Self::Redacted => "redacted",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// Who runs MCP servers for a provider that could run them itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum McpExecution {
+    /// The provider, unless a server is one that only the gateway can reach.
+    #[default]
+    Auto,
+    /// Always the provider.
+    Provider,
+    /// Always the gateway.
+    Gateway,
+}
+
+impl McpExecution {
+    /// Reads the word of settings and configs.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "auto" => Some(Self::Auto),
+            "provider" => Some(Self::Provider),
+            "gateway" => Some(Self::Gateway),
+            _ => None,
+        }
+    }
+}
+
+/// A provider key from the environment: a virtual key of the provider's name in the default
+/// workspace, kept in memory only.
+#[derive(Clone, Debug)]
+pub struct EnvironmentKey {
+    /// The provider, and the slug.
+    pub provider: String,
+    /// The variable it was found in.
+    pub variable: String,
+    /// The key.
+    pub secret: SecretString,
+}

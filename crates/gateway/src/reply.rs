@@ -1,0 +1,168 @@
+//! Answers: whole, streamed, or refused.
+
+use crate::call::{Reply, ReplyBody};
+use crate::error::Error;
+use crate::record::Record;
+use crate::tool_loop::{Job, Refused};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use portunus_protocol::response::Response;
+use portunus_protocol::sse;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// Events that may wait for a slow client; then the loop waits, and the provider behind it.
+const CAPACITY: usize = 32;
+
+/// Runs a job and answers with its events or with its response.
+pub(crate) async fn of_loop(job: Box<Job>, streamed: bool, record: Record) -> Reply {
+    let provider = job.provider();
+    if streamed {
+        return stream_of(job, record).await;
+    }
+    match Box::pin(job.run(None, record)).await {
+        Ok(response) => whole(&response, provider),
+        Err(refused) => refusal(&refused),
+    }
+}
+
+/// An answer that is refused before anything was run.
+pub(crate) fn refuse(error: &Error, record: Record) -> Reply {
+    let tool_may_have_run = record.tool_may_have_run();
+    record.refuse(error);
+    answer_of(error, tool_may_have_run)
+}
+
+/// The status is known with the first event: until then a failure is a plain answer.
+async fn stream_of(job: Box<Job>, record: Record) -> Reply {
+    let provider = job.provider();
+    let pause = job.gateway().parts.bounds.keep_alive;
+    let (to, mut from) = mpsc::channel(CAPACITY);
+    let mut task = JoinSet::new();
+    task.spawn(job.run(Some(to), record));
+    let Some(first) = from.recv().await else {
+        return match task.join_next().await {
+            Some(Ok(Err(refused))) => refusal(&refused),
+            _ => answer_of(
+                &Error::Internal("the loop ended without an event".to_owned()),
+                true,
+            ),
+        };
+    };
+    let events = Events {
+        from,
+        _task: task,
+        pause,
+    };
+    let rest = stream::unfold(events, |mut events| async move {
+        events.next().await.map(|bytes| (Ok(bytes), events))
+    });
+    let body = stream::once(async move { Ok(first) }).chain(rest).boxed();
+    Reply {
+        status: 200,
+        headers: stream_headers(provider),
+        body: ReplyBody::Stream(body),
+    }
+}
+
+/// Owns the loop: dropped with the body, it stops the loop.
+struct Events {
+    from: mpsc::Receiver<Bytes>,
+    _task: JoinSet<Result<Response, Refused>>,
+    pause: Duration,
+}
+
+impl Events {
+    async fn next(&mut self) -> Option<Bytes> {
+        match tokio::time::timeout(self.pause, self.from.recv()).await {
+            Ok(event) => event,
+            Err(_) => Some(Bytes::from_static(sse::KEEP_ALIVE)),
+        }
+    }
+}
+
+fn whole(response: &Response, provider: &'static str) -> Reply {
+    match serde_json::to_vec(response) {
+        Ok(body) => {
+            let mut headers = base_headers(provider);
+            set(&mut headers, header::CONTENT_TYPE, "application/json");
+            Reply {
+                status: 200,
+                headers,
+                body: ReplyBody::Full(body.into()),
+            }
+        }
+        Err(error) => answer_of(&Error::Internal(format!("response: {error}")), true),
+    }
+}
+
+fn refusal(refused: &Refused) -> Reply {
+    answer_of(&refused.error, refused.tool_may_have_run)
+}
+
+/// The answer that an error makes, in OpenAI's and Portkey's shape at once.
+pub(crate) fn answer_of(error: &Error, tool_may_have_run: bool) -> Reply {
+    let mut headers = HeaderMap::new();
+    set(&mut headers, header::CONTENT_TYPE, "application/json");
+    set(
+        &mut headers,
+        name("x-portunus-error-source"),
+        error.source(),
+    );
+    if tool_may_have_run {
+        // The SDKs repeat 408, 409, 429 and 5xx by themselves: the tool would run again.
+        set(&mut headers, name("x-should-retry"), "false");
+    }
+    if let Error::Provider(failure) = error
+        && let Some(wait) = failure.retry_after
+    {
+        headers.insert(
+            header::RETRY_AFTER,
+            HeaderValue::from(wait.as_secs().max(1)),
+        );
+    }
+    let body = error.body().envelope().to_string();
+    Reply {
+        status: error.status(),
+        headers,
+        body: ReplyBody::Full(body.into()),
+    }
+}
+
+/// Headers of every answer that came from a provider. Source: Portkey, "Response headers".
+pub(crate) fn base_headers(provider: &'static str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    set(&mut headers, name("x-portkey-provider"), provider);
+    set(
+        &mut headers,
+        name("x-portkey-last-used-option-index"),
+        "config",
+    );
+    set(&mut headers, name("x-portkey-retry-attempt-count"), "0");
+    set(&mut headers, name("x-portkey-cache-status"), "DISABLED");
+    headers
+}
+
+/// Headers of a stream of events.
+pub(crate) fn stream_headers(provider: &'static str) -> HeaderMap {
+    let mut headers = base_headers(provider);
+    set(
+        &mut headers,
+        header::CONTENT_TYPE,
+        "text/event-stream; charset=utf-8",
+    );
+    set(&mut headers, header::CACHE_CONTROL, "no-cache");
+    set(&mut headers, name("x-accel-buffering"), "no");
+    headers
+}
+
+fn name(name: &'static str) -> HeaderName {
+    HeaderName::from_static(name)
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
+    headers.insert(name, HeaderValue::from_static(value));
+}

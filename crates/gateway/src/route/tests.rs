@@ -1,0 +1,84 @@
+use super::*;
+use crate::call::Principal;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
+use std::time::Instant;
+
+fn call(headers: &[(&str, &str)]) -> Call {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.insert(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+    }
+    Call {
+        principal: Principal::default(),
+        headers: map,
+        body: Bytes::new(),
+        received: Instant::now(),
+        request_id: "req_1".to_owned(),
+        trace_id: "t".to_owned(),
+        caller_credential: None,
+    }
+}
+
+fn check(model: &str, headers: &[(&str, &str)], slug: &str, bare_model: &str) {
+    let got = wanted(model, &call(headers), &Config::default()).unwrap();
+    let expected = Wanted {
+        place: Place::VirtualKey(slug.to_owned()),
+        model: bare_model.to_owned(),
+    };
+    assert_eq!(got, expected, "{model} {headers:?}");
+}
+
+#[test]
+fn where_the_slug_may_stand() {
+    check(
+        "gpt-4.1",
+        &[("x-portkey-virtual-key", "openai")],
+        "openai",
+        "gpt-4.1",
+    );
+    check(
+        "gpt-4.1",
+        &[("x-portkey-provider", "@openai")],
+        "openai",
+        "gpt-4.1",
+    );
+    check("@or/openai/gpt-4o", &[], "or", "openai/gpt-4o");
+    check(
+        "gpt-4.1",
+        &[("x-portkey-provider", "openai")],
+        "openai",
+        "gpt-4.1",
+    );
+    check("@a/m", &[("x-portkey-virtual-key", "a")], "a", "m");
+}
+
+#[test]
+fn two_different_slugs_are_refused() {
+    let got = wanted(
+        "@a/m",
+        &call(&[("x-portkey-virtual-key", "b")]),
+        &Config::default(),
+    );
+    let body = got.unwrap_err().body();
+    assert!(
+        body.message.contains("'b'") && body.message.contains("'a'"),
+        "{body}"
+    );
+}
+
+#[test]
+fn no_slug_is_refused_with_three_ways_out() {
+    let body = wanted("m", &call(&[]), &Config::default())
+        .unwrap_err()
+        .body();
+    assert_eq!(body.param.as_deref(), Some("x-portkey-virtual-key"));
+}
+
+#[test]
+fn a_bare_provider_takes_the_callers_key() {
+    let mut call = call(&[("x-portkey-provider", "openai")]);
+    call.caller_credential = Some("sk-x".to_owned().into());
+    let got = wanted("m", &call, &Config::default()).unwrap();
+    assert_eq!(got.place, Place::Bare("openai".to_owned()));
+}

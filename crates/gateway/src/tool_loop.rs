@@ -1,0 +1,425 @@
+//! The one loop: list the tools, ask the model, run what it calls, ask again. A call without
+//! MCP tools is the loop with one turn.
+
+use crate::Gateway;
+use crate::call::Call;
+use crate::config::{Config, Retry};
+use crate::error::Error;
+use crate::record::Record;
+use crate::route::Target;
+use crate::servers::Server;
+use crate::sink::{Ending, Sink};
+use crate::turn::{self, Frame, Outcome};
+use crate::{front, history, lists, run};
+use bytes::Bytes;
+use portunus_mcp::Inventory;
+use portunus_protocol::error::{ErrorBody, kind};
+use portunus_protocol::item::Item;
+use portunus_protocol::request::{Body, Head, Tool, ToolChoice, ToolRef};
+use portunus_protocol::response::{Response, Usage};
+use portunus_providers::{Choice, Dialect, ToolDef, TurnRequest, TurnStatus};
+use serde_json::value::RawValue;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// One request that the gateway runs itself.
+pub(crate) struct Job {
+    gateway: Arc<Gateway>,
+    target: Target,
+    servers: Vec<Server>,
+    retry: Retry,
+    tools: Vec<Tool>,
+    body: Body,
+    response: Response,
+}
+
+/// A job that ended without a response.
+pub(crate) struct Refused {
+    pub(crate) error: Error,
+    pub(crate) tool_may_have_run: bool,
+}
+
+/// What the turns of one response have in common.
+struct State {
+    history: Vec<Arc<Item>>,
+    calls_made: u64,
+    /// The bound on calls was met: the model gets one more turn, with its tools off.
+    tools_off: bool,
+}
+
+impl Job {
+    pub(crate) fn new(
+        gateway: &Arc<Gateway>,
+        call: &Call,
+        head: &Head<'_>,
+        target: Target,
+        servers: Vec<Server>,
+        config: &Config,
+    ) -> Result<Self, Error> {
+        let native = target.dialect() == Dialect::Responses;
+        let body = Body::parse(head, native)?;
+        history::check(&body.input, native)?;
+        debug_assert!(!call.request_id.is_empty());
+        let response = front::response(head, &body, &target.model, gateway.parts.policy.server_url);
+        Ok(Self {
+            gateway: Arc::clone(gateway),
+            target,
+            servers,
+            retry: config.retry.clone(),
+            tools: head.tools.clone(),
+            body,
+            response,
+        })
+    }
+
+    pub(crate) fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    pub(crate) fn provider(&self) -> &'static str {
+        self.target.provider.name()
+    }
+
+    /// Runs to the end. With `out`, every event goes there, and a failure after the first one
+    /// becomes the stream's end; without, a failure is the answer. The record is closed in
+    /// every case.
+    pub(crate) async fn run(
+        mut self: Box<Self>,
+        out: Option<mpsc::Sender<Bytes>>,
+        mut record: Record,
+    ) -> Result<Response, Refused> {
+        let streamed = out.is_some();
+        let response = std::mem::take(&mut self.response);
+        let mut sink = Sink::new(response, self.body.include_obfuscation, out);
+        record.responded(sink.response_id());
+        let limit = self.gateway.parts.bounds.wall_clock;
+        let ran = tokio::time::timeout(limit, self.turns(&mut sink, &mut record)).await;
+        let ran = ran.unwrap_or_else(|_| Err(bound(&format!("{} seconds", limit.as_secs()))));
+        record.first_token(sink.first_delta());
+        let keep = streamed || matches!(ran, Err(Error::Bound(_)));
+        let failed = match ran {
+            Err(error) if !(sink.begun() && keep) => error,
+            ran => match finish(sink, &ran, record.usage()).await {
+                Ok(response) => {
+                    record.end(200, &response, ran.as_ref().err());
+                    return Ok(response);
+                }
+                Err(error) => error,
+            },
+        };
+        let tool_may_have_run = record.tool_may_have_run();
+        match failed {
+            // Dropped without an end, the record says that the client went away.
+            Error::Gone => drop(record),
+            _ => record.refuse(&failed),
+        }
+        Err(Refused {
+            error: failed,
+            tool_may_have_run,
+        })
+    }
+
+    async fn turns(&mut self, sink: &mut Sink, record: &mut Record) -> Result<Ending, Error> {
+        let inventory = self.inventory(sink, record).await?;
+        let input = std::mem::take(&mut self.body.input);
+        let mut state = State {
+            history: history::translate(input, &inventory, &self.servers),
+            calls_made: 0,
+            tools_off: false,
+        };
+        let max_turns = self.gateway.parts.bounds.max_turns;
+        for turn in 0..max_turns {
+            let Some(request) = self.request(&state, &inventory, turn, record)? else {
+                return Ok(Ending::Incomplete("max_output_tokens".to_owned()));
+            };
+            let frame = self.frame(&state, &inventory);
+            let outcome = Box::pin(turn::run(&frame, &request, sink, record)).await?;
+            if let Some(ending) = self.after(outcome, turn, &mut state, sink, record).await? {
+                return Ok(ending);
+            }
+        }
+        Err(bound(&format!("{max_turns} turns")))
+    }
+
+    async fn inventory(&self, sink: &mut Sink, record: &mut Record) -> Result<Inventory, Error> {
+        if self.servers.is_empty() {
+            return Ok(Inventory::new());
+        }
+        let listed = lists::run(&self.gateway, &self.servers, sink, record).await?;
+        let taken: Vec<&str> = self.tools.iter().filter_map(client_tool_name).collect();
+        Ok(Inventory::build(listed, &taken))
+    }
+
+    fn frame<'a>(&'a self, state: &State, inventory: &'a Inventory) -> Frame<'a> {
+        let left = self
+            .body
+            .max_tool_calls
+            .map(|max| max.saturating_sub(state.calls_made));
+        Frame {
+            gateway: &self.gateway,
+            target: &self.target,
+            servers: &self.servers,
+            inventory,
+            retry: &self.retry,
+            calls_left: if state.tools_off { Some(0) } else { left },
+            one_call: self.body.parallel_tool_calls == Some(false),
+        }
+    }
+
+    /// Acts on what a turn brought; `Some` ends the response.
+    async fn after(
+        &self,
+        outcome: Outcome,
+        turn: u32,
+        state: &mut State,
+        sink: &mut Sink,
+        record: &mut Record,
+    ) -> Result<Option<Ending>, Error> {
+        let Outcome {
+            items,
+            planned,
+            barred,
+            limit_met,
+            for_client,
+            end,
+        } = outcome;
+        let end = end.ok_or_else(|| Error::Internal("a turn without an end".to_owned()))?;
+        sink.report(end.model, end.service_tier);
+        match end.status {
+            TurnStatus::Failed { code, message } => {
+                let body = ErrorBody::new(kind::SERVER, message).code(code);
+                return Err(failed_inside(body));
+            }
+            TurnStatus::Incomplete { reason } => return Ok(Some(Ending::Incomplete(reason))),
+            TurnStatus::Completed => {}
+        }
+        let no_calls = planned.is_empty() && barred.is_empty();
+        if (no_calls || state.tools_off) && planned.is_empty() {
+            return Ok(Some(Ending::Completed));
+        }
+        state.calls_made += planned.len() as u64;
+        state.tools_off |= limit_met;
+        let answers = if planned.is_empty() {
+            Vec::new()
+        } else {
+            let turn = usize::try_from(turn).unwrap_or(usize::MAX);
+            run::run(&self.gateway, &self.servers, planned, turn, sink, record).await?
+        };
+        if for_client > 0 {
+            return Ok(Some(Ending::Completed));
+        }
+        let answered = answers
+            .into_iter()
+            .map(|answer| history::answer(answer.call_id, answer.text));
+        let refused = barred
+            .into_iter()
+            .map(|(id, told)| history::answer(id, told.to_owned()));
+        state.history.extend(
+            items
+                .into_iter()
+                .chain(answered)
+                .chain(refused)
+                .map(Arc::new),
+        );
+        Ok(None)
+    }
+
+    /// The request of the next turn; `None` when no token is left for it.
+    fn request(
+        &self,
+        state: &State,
+        inventory: &Inventory,
+        turn: u32,
+        record: &Record,
+    ) -> Result<Option<TurnRequest>, Error> {
+        let spent = record.usage().map_or(0, |usage| usage.output_tokens);
+        let left = self
+            .body
+            .max_output_tokens
+            .map(|max| max.saturating_sub(spent));
+        if left == Some(0) {
+            return Ok(None);
+        }
+        let (tools, tool_choice) = self.offer(inventory, turn, state.tools_off)?;
+        Ok(Some(TurnRequest {
+            model: self.target.model.clone(),
+            instructions: self.body.instructions.clone(),
+            input: state.history.clone(),
+            tools,
+            hosted_tools: self.tools.iter().filter_map(hosted).collect(),
+            tool_choice,
+            parallel_tool_calls: self.body.parallel_tool_calls,
+            max_output_tokens: left,
+            options: self.body.options.clone(),
+            turn_index: turn,
+        }))
+    }
+
+    /// The tools that the model gets in a turn, and what it may do with them. A demand holds
+    /// for the first turn only: else the loop would never end.
+    fn offer(
+        &self,
+        inventory: &Inventory,
+        turn: u32,
+        tools_off: bool,
+    ) -> Result<(Vec<ToolDef>, Choice), Error> {
+        let mut offered = self.offered(inventory)?;
+        let choice = match &self.body.tool_choice {
+            _ if tools_off => Choice::None,
+            ToolChoice::None => Choice::None,
+            ToolChoice::Among(refs) => {
+                offered.retain(|tool| tool.is_among(refs));
+                Choice::Auto
+            }
+            ToolChoice::Required if turn == 0 => Choice::Required,
+            ToolChoice::Force(refs) if turn == 0 => {
+                offered.retain(|tool| tool.is_among(refs));
+                match offered.as_slice() {
+                    [] => return Err(nothing_to_choose()),
+                    [only] => Choice::Function(only.def.name.clone()),
+                    _ => Choice::Required,
+                }
+            }
+            ToolChoice::Auto | ToolChoice::Required | ToolChoice::Force(_) => Choice::Auto,
+        };
+        Ok((offered.into_iter().map(|tool| tool.def).collect(), choice))
+    }
+
+    fn offered(&self, inventory: &Inventory) -> Result<Vec<Offered>, Error> {
+        let own = self.tools.iter().filter_map(client_tool);
+        let own = own
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| Error::Internal(e.to_string()))?;
+        let mcp = inventory.functions().map(|function| {
+            let server = &self.servers[function.server].tool;
+            Offered {
+                label: Some(server.server_label.clone()),
+                name: function.tool.name.clone(),
+                def: ToolDef {
+                    name: function.wire_name.to_owned(),
+                    description: described(function.description, server),
+                    parameters: Arc::from(function.schema.to_owned()),
+                    strict: Some(false),
+                    custom: false,
+                },
+            }
+        });
+        Ok(own.into_iter().chain(mcp).collect())
+    }
+}
+
+/// The end of what has begun, good or bad.
+async fn finish(
+    sink: Sink,
+    ran: &Result<Ending, Error>,
+    usage: Option<Usage>,
+) -> Result<Response, Error> {
+    match ran {
+        Ok(ending) => sink.end(ending.clone(), usage).await,
+        Err(error) => sink.fail(error, usage).await,
+    }
+}
+
+/// A tool that is offered to the model, with what a `tool_choice` may name it by.
+struct Offered {
+    label: Option<String>,
+    name: String,
+    def: ToolDef,
+}
+
+impl Offered {
+    fn is_among(&self, refs: &[ToolRef]) -> bool {
+        refs.iter().any(|reference| match (reference, &self.label) {
+            (ToolRef::Function(name), None) => *name == self.name,
+            (ToolRef::Mcp { server_label, name }, Some(label)) => {
+                server_label.as_ref().is_none_or(|wanted| wanted == label)
+                    && name.as_ref().is_none_or(|wanted| *wanted == self.name)
+            }
+            _ => false,
+        })
+    }
+}
+
+fn client_tool_name(tool: &Tool) -> Option<&str> {
+    match tool {
+        Tool::Function(function) => Some(&function.name),
+        Tool::Custom(value) => value.get("name").and_then(serde_json::Value::as_str),
+        Tool::Mcp(_) | Tool::Hosted(..) => None,
+    }
+}
+
+fn client_tool(tool: &Tool) -> Option<Result<Offered, serde_json::Error>> {
+    let name = client_tool_name(tool)?.to_owned();
+    let def = match tool {
+        Tool::Function(function) => Ok(ToolDef {
+            name: name.clone(),
+            description: function.description.clone(),
+            parameters: match &function.parameters {
+                Some(schema) => Arc::from(schema.clone()),
+                None => Arc::from(RawValue::NULL.to_owned()),
+            },
+            strict: function.strict,
+            custom: false,
+        }),
+        Tool::Custom(value) => {
+            serde_json::value::to_raw_value(&value["format"]).map(|format| ToolDef {
+                name: name.clone(),
+                description: value["description"].as_str().map(str::to_owned),
+                parameters: Arc::from(format),
+                strict: None,
+                custom: true,
+            })
+        }
+        Tool::Mcp(_) | Tool::Hosted(..) => return None,
+    };
+    Some(def.map(|def| Offered {
+        label: None,
+        name,
+        def,
+    }))
+}
+
+fn hosted(tool: &Tool) -> Option<serde_json::Value> {
+    match tool {
+        Tool::Hosted(_, value) => Some(value.clone()),
+        _ => None,
+    }
+}
+
+/// The server's description goes with each of its tools: the model sees no servers.
+fn described(own: Option<&str>, server: &portunus_protocol::request::McpTool) -> Option<String> {
+    let Some(about) = &server.server_description else {
+        return own.map(str::to_owned);
+    };
+    let about = format!("Server '{}': {about}", server.server_label);
+    Some(own.map_or_else(|| about.clone(), |own| format!("{own}\n\n{about}")))
+}
+
+fn nothing_to_choose() -> Error {
+    let message = "The tools that 'tool_choice' names are not there: no server lists one of that name, \
+                   or 'allowed_tools' leaves them out.";
+    ErrorBody::new(kind::INVALID_REQUEST, message)
+        .param("tool_choice")
+        .into()
+}
+
+fn bound(which: &str) -> Error {
+    Error::Bound(format!(
+        "The response was stopped by a bound of the gateway: {which}. The output so far is kept. \
+         Whoever runs this gateway can raise the bound in its settings."
+    ))
+}
+
+/// The provider gave up inside of a stream that had begun well.
+fn failed_inside(body: ErrorBody) -> Error {
+    Error::Provider(Box::new(portunus_providers::Failure {
+        kind: portunus_providers::FailureKind::Server,
+        source: portunus_providers::Source::Upstream,
+        retry: false,
+        retry_after: None,
+        status: 502,
+        body,
+        upstream_status: None,
+        upstream_code: None,
+    }))
+}

@@ -1,0 +1,438 @@
+//! One turn of the model: asked, read as events, sorted into what the client sees at once and
+//! what is held back because it is for us to run.
+
+use crate::Gateway;
+use crate::config::Retry;
+use crate::dispatch::{Send, unreachable};
+use crate::error::Error;
+use crate::record::{Record, TurnDone};
+use crate::route::Target;
+use crate::servers::Server;
+use crate::sink::Sink;
+use crate::{history, run};
+use portunus_mcp::Inventory;
+use portunus_mcp::approval::{self, Decision};
+use portunus_protocol::event::Event;
+use portunus_protocol::id::{self, Kind};
+use portunus_protocol::item::{FunctionCall, Item, McpApprovalRequest};
+use portunus_protocol::request::ServerUrlEcho;
+use portunus_protocol::sse;
+use portunus_providers::{Choice, TurnEnd, TurnEvent, TurnRequest, TurnStatus};
+use portunus_store::ToolCallRow;
+use std::time::{Duration, Instant};
+
+/// After the end of a turn the rest of the stream is awaited this long, so that the connection
+/// can be used again.
+const DRAIN: Duration = Duration::from_millis(50);
+
+/// What a turn is run with.
+pub(crate) struct Frame<'a> {
+    pub(crate) gateway: &'a Gateway,
+    pub(crate) target: &'a Target,
+    pub(crate) servers: &'a [Server],
+    pub(crate) inventory: &'a Inventory,
+    pub(crate) retry: &'a Retry,
+    /// MCP calls that may still run; `None` = no bound.
+    pub(crate) calls_left: Option<u64>,
+    /// The client wants one call a turn.
+    pub(crate) one_call: bool,
+}
+
+/// What came of a turn.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    /// For the history, in the model's order.
+    pub(crate) items: Vec<Item>,
+    /// Calls to run.
+    pub(crate) planned: Vec<run::Planned>,
+    /// Calls that may not run, each with what the model is told.
+    pub(crate) barred: Vec<(String, &'static str)>,
+    /// The bound on calls was met.
+    pub(crate) limit_met: bool,
+    /// Calls that the client must answer or approve.
+    pub(crate) for_client: usize,
+    pub(crate) end: Option<TurnEnd>,
+}
+
+/// Runs one turn.
+pub(crate) async fn run(
+    frame: &Frame<'_>,
+    request: &TurnRequest,
+    sink: &mut Sink,
+    record: &mut Record,
+) -> Result<Outcome, Error> {
+    let started = Instant::now();
+    let row = record.begin_turn(frame.target);
+    let mut reader = Reader::new(frame, request, row);
+    let result = match frame.target.provider.local(request) {
+        Some(events) => reader.take(events, sink, record).await,
+        None => reader.ask(sink, record).await,
+    };
+    let outcome = reader.outcome();
+    let took = started.elapsed();
+    let first = reader.first.map(|at| at.duration_since(started));
+    record.end_turn(row, done(&outcome, result.as_ref().err(), took, first));
+    if let Some(row) = record.last_attempt().filter(|_| result.is_ok()) {
+        "completed".clone_into(&mut row.outcome);
+        row.total_ms = Some(crate::record::whole_ms(took));
+    }
+    result.map(|()| outcome)
+}
+
+fn done(
+    outcome: &Outcome,
+    error: Option<&Error>,
+    took: Duration,
+    first: Option<Duration>,
+) -> TurnDone {
+    let end = outcome.end.as_ref();
+    let finish = match (error, end.map(|end| &end.status)) {
+        (Some(Error::Gone), _) => "canceled",
+        (Some(_), _) | (None, None | Some(TurnStatus::Failed { .. })) => "failed",
+        (None, Some(TurnStatus::Incomplete { reason })) => reason,
+        (None, Some(TurnStatus::Completed)) if outcome.has_calls() => "tool_calls",
+        (None, Some(TurnStatus::Completed)) => "stop",
+    };
+    TurnDone {
+        took,
+        first,
+        finish: finish.to_owned(),
+        model: end.and_then(|end| end.model.clone()),
+        usage: end.and_then(|end| end.usage),
+        calls: outcome.planned.len() + outcome.barred.len() + outcome.for_client,
+    }
+}
+
+impl Outcome {
+    fn has_calls(&self) -> bool {
+        !self.planned.is_empty() || !self.barred.is_empty() || self.for_client > 0
+    }
+}
+
+/// Told to the model in place of a result.
+const OVER: &str = "This call was not run: the limit of tool calls for this response \
+                    (max_tool_calls) is reached. Answer with what you have.";
+
+/// As [`OVER`], for a tool that `tool_choice` leaves out.
+const NOT_OFFERED: &str = "This call was not run: the tool is not available in this turn.";
+
+/// Where an item of the turn goes.
+#[derive(Clone, Copy)]
+enum Way {
+    /// To the client, at this `output_index`.
+    Open(usize),
+    /// Nowhere yet: it is a call of an MCP tool.
+    Held,
+    /// Nowhere: it is a call too many.
+    Dropped,
+}
+
+struct Reader<'a> {
+    frame: &'a Frame<'a>,
+    request: &'a TurnRequest,
+    turn: usize,
+    ways: Vec<(usize, Way)>,
+    calls: usize,
+    first: Option<Instant>,
+    items: Vec<(usize, Item)>,
+    outcome: Outcome,
+}
+
+impl<'a> Reader<'a> {
+    fn new(frame: &'a Frame<'a>, request: &'a TurnRequest, turn: usize) -> Self {
+        Self {
+            frame,
+            request,
+            turn,
+            ways: Vec::new(),
+            calls: 0,
+            first: None,
+            items: Vec::new(),
+            outcome: Outcome::default(),
+        }
+    }
+
+    fn outcome(&mut self) -> Outcome {
+        let mut outcome = std::mem::take(&mut self.outcome);
+        self.items.sort_by_key(|(index, _)| *index);
+        outcome.items = std::mem::take(&mut self.items)
+            .into_iter()
+            .map(|(_, item)| item)
+            .collect();
+        outcome
+    }
+
+    /// Sends the turn and reads the answer.
+    async fn ask(&mut self, sink: &mut Sink, record: &mut Record) -> Result<(), Error> {
+        let (target, request) = (self.frame.target, self.request);
+        let outgoing = target.provider.encode(&target.endpoint, request)?;
+        for note in outgoing.notes {
+            record.note(note);
+        }
+        let send = Send {
+            target,
+            head: outgoing.head,
+            body: outgoing.body,
+            stream: true,
+            turn: self.turn,
+            runs_tools: false,
+        };
+        let response = self
+            .frame
+            .gateway
+            .dispatch(&send, self.frame.retry, record)
+            .await?;
+        let decoder = target.provider.decoder(request);
+        if is_stream(&response.headers) {
+            return self.read(&send, response.body, decoder, sink, record).await;
+        }
+        let mut decoder = decoder;
+        let body = response
+            .body
+            .bytes()
+            .await
+            .map_err(|cause| unreachable(&send, cause))?;
+        let mut events = decoder.body(&body)?;
+        if !matches!(events.last(), Some(TurnEvent::End(_))) {
+            events.extend(decoder.finish()?);
+        }
+        self.take(events, sink, record).await
+    }
+
+    async fn read(
+        &mut self,
+        send: &Send<'_>,
+        mut body: portunus_egress::Body,
+        mut decoder: Box<dyn portunus_providers::Decoder>,
+        sink: &mut Sink,
+        record: &mut Record,
+    ) -> Result<(), Error> {
+        let mut frames = sse::Decoder::new(self.frame.gateway.parts.bounds.max_turn_bytes);
+        while let Some(chunk) = body
+            .chunk()
+            .await
+            .map_err(|cause| unreachable(send, cause))?
+        {
+            let found = frames
+                .push(&chunk)
+                .map_err(|error| Error::Bound(error.to_string()))?;
+            for frame in &found {
+                self.take(decoder.frame(frame)?, sink, record).await?;
+            }
+            if self.outcome.end.is_some() {
+                drop(tokio::time::timeout(DRAIN, body.chunk()).await);
+                return Ok(());
+            }
+        }
+        if let Some(frame) = frames.finish() {
+            self.take(decoder.frame(&frame)?, sink, record).await?;
+        }
+        if self.outcome.end.is_none() {
+            self.take(decoder.finish()?, sink, record).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(
+        &mut self,
+        events: Vec<TurnEvent>,
+        sink: &mut Sink,
+        record: &mut Record,
+    ) -> Result<(), Error> {
+        for event in events {
+            self.first.get_or_insert_with(Instant::now);
+            match event {
+                TurnEvent::Item(event) => {
+                    sink.begin().await?;
+                    self.item(event, sink, record).await?;
+                }
+                TurnEvent::End(end) => self.outcome.end = Some(end),
+            }
+        }
+        Ok(())
+    }
+
+    async fn item(
+        &mut self,
+        event: Event,
+        sink: &mut Sink,
+        record: &mut Record,
+    ) -> Result<(), Error> {
+        match event {
+            Event::ItemAdded { output_index, item } => self.added(output_index, item, sink).await,
+            Event::ItemDone { output_index, item } => {
+                self.done(output_index, item, sink, record).await
+            }
+            Event::Inside(mut inside) => {
+                let Some(Way::Open(index)) = self.way(inside.output_index) else {
+                    return Ok(());
+                };
+                inside.output_index = index;
+                sink.emit(Event::Inside(inside)).await
+            }
+            Event::Lifecycle(..) | Event::Error(_) | Event::Other(_) => Ok(()),
+        }
+    }
+
+    fn way(&self, local: usize) -> Option<Way> {
+        self.ways
+            .iter()
+            .find(|(index, _)| *index == local)
+            .map(|(_, way)| *way)
+    }
+
+    async fn added(&mut self, local: usize, item: Item, sink: &mut Sink) -> Result<(), Error> {
+        let name = match &item {
+            Item::FunctionCall(call) => Some(call.name.as_str()),
+            Item::CustomToolCall(call) => Some(call.name.as_str()),
+            _ => None,
+        };
+        self.calls += usize::from(name.is_some());
+        let way = match name {
+            Some(_) if self.frame.one_call && self.calls > 1 => Way::Dropped,
+            Some(name) if self.frame.inventory.find(name).is_some() => Way::Held,
+            _ => Way::Open(sink.add(item).await?),
+        };
+        self.ways.push((local, way));
+        Ok(())
+    }
+
+    async fn done(
+        &mut self,
+        local: usize,
+        item: Item,
+        sink: &mut Sink,
+        record: &mut Record,
+    ) -> Result<(), Error> {
+        match (self.way(local), item) {
+            (Some(Way::Open(index)), item) => {
+                if matches!(item, Item::FunctionCall(_) | Item::CustomToolCall(_)) {
+                    self.outcome.for_client += 1;
+                }
+                self.items.push((local, item.clone()));
+                sink.done(index, item).await
+            }
+            (Some(Way::Held), Item::FunctionCall(call)) => {
+                self.decide(local, call, sink, record).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Why a call may not run, told to the model; `None` if it may.
+    fn barred(&mut self, wire_name: &str) -> Option<&'static str> {
+        let planned = self.outcome.planned.len() as u64;
+        if self.frame.calls_left.is_some_and(|left| planned >= left) {
+            self.outcome.limit_met = true;
+            return Some(OVER);
+        }
+        let offered = self.request.tools.iter().any(|tool| tool.name == wire_name);
+        (!offered || self.request.tool_choice == Choice::None).then_some(NOT_OFFERED)
+    }
+
+    /// What becomes of a whole call of an MCP tool: it is cut off, over the bound, to be
+    /// approved, or to be run.
+    async fn decide(
+        &mut self,
+        local: usize,
+        call: FunctionCall,
+        sink: &mut Sink,
+        record: &mut Record,
+    ) -> Result<(), Error> {
+        let Some(found) = self.frame.inventory.find(&call.name) else {
+            return Ok(());
+        };
+        let server = &self.frame.servers[found.server];
+        let label = &server.tool.server_label;
+        if call.status.as_deref() == Some("incomplete") {
+            let (mut item, index) =
+                run::announce(sink, label, &found.tool.name, &call.arguments).await?;
+            "incomplete".clone_into(&mut item.status);
+            return sink.done(index, Item::McpCall(item)).await;
+        }
+        let arguments = call.arguments.clone();
+        let call_id = call.call_id.clone();
+        let told = self.barred(&call.name);
+        let kept = FunctionCall {
+            arguments: history::sound(call.arguments),
+            ..call
+        };
+        self.items.push((local, Item::FunctionCall(kept)));
+        let row = row_of(self.turn, server, &found.tool.name, &arguments, record);
+        if let Some(told) = told {
+            record.begin_call(ToolCallRow {
+                outcome: "limit".to_owned(),
+                ..row
+            });
+            self.outcome.barred.push((call_id, told));
+            return Ok(());
+        }
+        if approval::decide(&server.tool.require_approval, found.tool) == Decision::Ask {
+            self.outcome.for_client += 1;
+            let id = id::make(Kind::McpApprovalRequest);
+            let outcome = "approval_requested".to_owned();
+            record.begin_call(ToolCallRow {
+                outcome,
+                item_id: Some(id.clone()),
+                ..row
+            });
+            return request_approval(sink, id, label, &found.tool.name, arguments).await;
+        }
+        let told = run::announce(sink, label, &found.tool.name, &arguments).await?;
+        let planned = run::Planned::new(found.server, found.tool.clone(), call_id, told);
+        self.outcome.planned.push(planned);
+        Ok(())
+    }
+}
+
+async fn request_approval(
+    sink: &mut Sink,
+    id: String,
+    label: &str,
+    tool: &str,
+    arguments: String,
+) -> Result<(), Error> {
+    let item = Item::McpApprovalRequest(McpApprovalRequest {
+        id,
+        arguments,
+        name: tool.to_owned(),
+        server_label: label.to_owned(),
+    });
+    let index = sink.add(item.clone()).await?;
+    sink.done(index, item).await
+}
+
+/// The row of a call that does not run.
+fn row_of(
+    turn: usize,
+    server: &Server,
+    tool: &str,
+    arguments: &str,
+    record: &Record,
+) -> ToolCallRow {
+    ToolCallRow {
+        turn: crate::record::count(turn),
+        server_label: server.tool.server_label.clone(),
+        server_url: server
+            .tool
+            .shown_url(ServerUrlEcho::Origin)
+            .unwrap_or_default(),
+        tool: tool.to_owned(),
+        run_by: "gateway".to_owned(),
+        argument_bytes: crate::record::count(arguments.len()),
+        arguments: record.keep(arguments),
+        ..ToolCallRow::default()
+    }
+}
+
+fn is_stream(headers: &http::HeaderMap) -> bool {
+    let kind = headers
+        .get(http::header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    kind.is_none_or(|kind| {
+        !kind
+            .trim_start()
+            .to_ascii_lowercase()
+            .starts_with("application/json")
+    })
+}
