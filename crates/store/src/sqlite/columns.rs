@@ -1,0 +1,146 @@
+//! Between rows and columns: reading, writing, and what an error of the driver means.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::query_builder::Separated;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Decode, Row as _, Sqlite, Type};
+
+use crate::error::StoreError;
+use crate::model::{AttemptRow, RequestRow, ToolCallRow, ToolListRow, TurnRow};
+
+/// Primary result codes of SQLite after which the same call may work later:
+/// BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL, CANTOPEN.
+const TRANSIENT: [i32; 7] = [5, 6, 7, 8, 10, 13, 14];
+
+/// Turns an error of the driver into ours; `what` names the kind of row.
+pub(super) fn failed(what: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
+    move |error| match &error {
+        sqlx::Error::Database(cause) if cause.is_unique_violation() => StoreError::Conflict(what),
+        sqlx::Error::Database(cause) if cause.is_foreign_key_violation() => {
+            StoreError::NoParent(what)
+        }
+        sqlx::Error::Database(cause) => {
+            // The extended code holds the primary one in its low byte.
+            let code = cause
+                .code()
+                .and_then(|code| code.parse::<i32>().ok())
+                .map(|code| code & 255);
+            if code.is_some_and(|code| TRANSIENT.contains(&code)) {
+                return StoreError::Unavailable(cause.to_string());
+            }
+            StoreError::Database(Box::new(error))
+        }
+        sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::Io(_) => StoreError::Unavailable(error.to_string()),
+        _ => StoreError::Database(Box::new(error)),
+    }
+}
+
+pub(super) fn get<'r, T>(row: &'r SqliteRow, column: &'static str) -> Result<T, StoreError>
+where
+    T: Decode<'r, Sqlite> + Type<Sqlite>,
+{
+    row.try_get(column).map_err(|error| corrupt(column, &error))
+}
+
+pub(super) fn get_json<T: DeserializeOwned>(
+    row: &SqliteRow,
+    column: &'static str,
+) -> Result<T, StoreError> {
+    let text: &str = get(row, column)?;
+    serde_json::from_str(text).map_err(|error| corrupt(column, &error))
+}
+
+pub(super) fn get_time(row: &SqliteRow, column: &'static str) -> Result<Timestamp, StoreError> {
+    Timestamp::from_millisecond(get(row, column)?).map_err(|error| corrupt(column, &error))
+}
+
+pub(super) fn get_time_opt(
+    row: &SqliteRow,
+    column: &'static str,
+) -> Result<Option<Timestamp>, StoreError> {
+    let time: Option<i64> = get(row, column)?;
+    let time = time.map(Timestamp::from_millisecond).transpose();
+    time.map_err(|error| corrupt(column, &error))
+}
+
+pub(super) fn json(value: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Database(Box::new(error)))
+}
+
+fn corrupt(column: &'static str, error: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Corrupt {
+        column,
+        reason: error.to_string(),
+    }
+}
+
+/// A row whose columns are named as its fields.
+pub(super) trait Columns: Sized {
+    /// Names of the columns, in the order of [`Columns::bind`].
+    const NAMES: &'static [&'static str];
+
+    fn bind(&self, out: &mut Separated<'_, Sqlite, &'static str>) -> Result<(), StoreError>;
+    fn read(row: &SqliteRow) -> Result<Self, StoreError>;
+}
+
+/// Lists every field once, so that the compiler finds a forgotten one.
+macro_rules! columns {
+    ($row:ty: $($plain:ident)+; json: $($json:ident)*) => {
+        impl Columns for $row {
+            const NAMES: &'static [&'static str] =
+                &[$(stringify!($plain),)+ $(stringify!($json),)*];
+
+            fn bind(
+                &self,
+                out: &mut Separated<'_, Sqlite, &'static str>,
+            ) -> Result<(), StoreError> {
+                $(out.push_bind(&self.$plain);)+
+                $(out.push_bind(json(&self.$json)?);)*
+                Ok(())
+            }
+
+            fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+                Ok(Self {
+                    $($plain: get(row, stringify!($plain))?,)+
+                    $($json: get_json(row, stringify!($json))?,)*
+                })
+            }
+        }
+    };
+}
+
+columns!(RequestRow:
+    id workspace_id created_at_ms trace_id span_id parent_span_id span_name request_id
+    response_id endpoint method status_code outcome error_source error_code error_message stream
+    api_key_id api_key_name virtual_key config_id provider model_asked model_served execution
+    mcp_execution input_tokens cached_input_tokens cache_write_tokens output_tokens
+    reasoning_tokens total_tokens cost_picodollars price_source total_ms first_token_ms gateway_ms
+    provider_ms tools_ms turns tool_calls tool_errors attempts retry_count cache_status
+    payload_level request_body response_body preview;
+    json: client metadata notes);
+
+columns!(AttemptRow:
+    turn index provider virtual_key model url_origin started_offset_ms connect_ms wait_ms total_ms
+    status_code outcome error upstream_request_id;
+    json:);
+
+columns!(TurnRow:
+    index started_offset_ms provider model wait_ms total_ms finish input_tokens
+    cached_input_tokens cache_write_tokens output_tokens reasoning_tokens total_tokens
+    cost_picodollars tool_calls;
+    json:);
+
+columns!(ToolListRow:
+    index item_id server_label server_url started_offset_ms cached run_by protocol tools bytes
+    digest connect_ms wait_ms read_ms total_ms outcome error;
+    json: warnings);
+
+columns!(ToolCallRow:
+    index turn item_id server_label server_url tool run_by started_offset_ms argument_bytes
+    result_bytes connect_ms wait_ms read_ms total_ms outcome error arguments result;
+    json:);

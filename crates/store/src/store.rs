@@ -1,0 +1,135 @@
+//! The trait that every backend implements.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use jiff::Timestamp;
+
+use crate::error::StoreError;
+use crate::model::{
+    ApiKeyRow, Listed, LogDetail, LogFilter, LogRecord, LogSummary, NewWorkspace, Page,
+    VaultMetaRow, VirtualKeyRow, WorkspaceRow,
+};
+
+/// A future that borrows from the store and its arguments.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// A database. One method per query; every one whose rows have an owner takes its workspace id,
+/// and a row of another workspace is treated as missing.
+///
+/// Methods that change one row by id return whether there was such a row.
+pub trait Store: Send + Sync {
+    /// Answers when the database does.
+    fn ping(&self) -> Answer<'_, ()>;
+    /// Closes all connections after their current work; later calls fail. For the end of the
+    /// process: the write-ahead log is folded into the database.
+    fn close(&self) -> BoxFuture<'_, ()>;
+
+    // Workspaces.
+
+    /// Makes a workspace with a fresh id.
+    fn create_workspace(&self, new: NewWorkspace) -> Answer<'_, WorkspaceRow>;
+    /// All workspaces, oldest first.
+    fn list_workspaces(&self) -> Answer<'_, Vec<WorkspaceRow>>;
+    /// The workspace of that id.
+    fn workspace<'a>(&'a self, id: &'a str) -> Answer<'a, Option<WorkspaceRow>>;
+
+    // API keys.
+
+    /// Stores a new API key.
+    fn insert_api_key<'a>(&'a self, row: &'a ApiKeyRow) -> Answer<'a, ()>;
+    /// The key whose secret has (or had, before its last rotation) this public part. The only
+    /// query without workspace: it is what finds the workspace. The caller verifies the secret.
+    fn api_key_by_lookup<'a>(&'a self, lookup: &'a str) -> Answer<'a, Option<ApiKeyRow>>;
+    /// A page of the keys, oldest first.
+    fn list_api_keys<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        page: Page,
+    ) -> Answer<'a, Listed<ApiKeyRow>>;
+    /// One key.
+    fn api_key<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, Option<ApiKeyRow>>;
+    /// Replaces everything but `id`, `workspace_id`, `created_at` and `last_used_at`.
+    fn update_api_key<'a>(&'a self, row: &'a ApiKeyRow) -> Answer<'a, bool>;
+    /// Removes a key.
+    fn delete_api_key<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, bool>;
+    /// Notes the last use of a key; the caller does so about once a minute, not for each request.
+    /// In the class of logs: may be lost with the machine's power.
+    fn touch_api_key<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        id: &'a str,
+        at: Timestamp,
+    ) -> Answer<'a, bool>;
+
+    // Virtual keys.
+
+    /// Stores a new virtual key.
+    fn insert_virtual_key<'a>(&'a self, row: &'a VirtualKeyRow) -> Answer<'a, ()>;
+    /// The virtual key of that slug.
+    fn virtual_key_by_slug<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        slug: &'a str,
+    ) -> Answer<'a, Option<VirtualKeyRow>>;
+    /// The virtual key of that id.
+    fn virtual_key<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        id: &'a str,
+    ) -> Answer<'a, Option<VirtualKeyRow>>;
+    /// A page of the virtual keys, oldest first.
+    fn list_virtual_keys<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        page: Page,
+    ) -> Answer<'a, Listed<VirtualKeyRow>>;
+    /// Replaces everything but `id`, `workspace_id` and `created_at`. A new ciphertext must come
+    /// with the stored `version` plus one, an unchanged one with the stored `version`; anything
+    /// else is a [`StoreError::Conflict`]: somebody has changed the credential meanwhile.
+    fn update_virtual_key<'a>(&'a self, row: &'a VirtualKeyRow) -> Answer<'a, bool>;
+    /// Removes a virtual key.
+    fn delete_virtual_key<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, bool>;
+
+    // Values of the whole database, sealed.
+
+    /// The value of that name.
+    fn vault_meta<'a>(&'a self, name: &'a str) -> Answer<'a, Option<VaultMetaRow>>;
+    /// Stores a value unless the name is taken; says whether it did.
+    fn insert_vault_meta<'a>(&'a self, row: &'a VaultMetaRow) -> Answer<'a, bool>;
+    /// Replaces a value if its stored version is older than `row.version`; says whether it did.
+    fn update_vault_meta<'a>(&'a self, row: &'a VaultMetaRow) -> Answer<'a, bool>;
+
+    // Logs.
+
+    /// Stores records in one transaction: all or none.
+    fn write_logs<'a>(&'a self, records: &'a [LogRecord]) -> Answer<'a, ()>;
+    /// As [`Store::write_logs`], for a caller that does not need the records any more.
+    fn insert_logs(&self, records: Vec<LogRecord>) -> Answer<'_, ()> {
+        Box::pin(async move { self.write_logs(&records).await })
+    }
+    /// At most `limit` logs, newest first, and whether there are more. `after` is the id of the
+    /// last log that the caller has; an id that is not a log of this workspace is
+    /// [`StoreError::UnknownCursor`].
+    fn list_logs<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        filter: &'a LogFilter,
+        limit: u32,
+        after: Option<&'a str>,
+    ) -> Answer<'a, (Vec<LogSummary>, bool)>;
+    /// One log with all its rows.
+    fn log<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, Option<LogDetail>>;
+    /// How many logs match.
+    fn count_logs<'a>(&'a self, workspace_id: &'a str, filter: &'a LogFilter) -> Answer<'a, i64>;
+    /// Removes at most `limit` logs that are older than `before_ms` (Unix time), oldest first;
+    /// says how many.
+    fn prune_logs<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        before_ms: i64,
+        limit: u32,
+    ) -> Answer<'a, u64>;
+}
