@@ -1,0 +1,482 @@
+//! API keys: `/v1/api-keys`. The secret is shown once, when a key is made or rotated.
+
+use super::{Query, expiry, listed, name_text, refuse_unbuilt, virtual_keys};
+use crate::answer::Refusal;
+use crate::app::{App, Shared};
+use crate::auth::Admin;
+use crate::body;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use http::{HeaderMap, StatusCode, header};
+use jiff::{SignedDuration, Timestamp};
+use portunus_protocol::error::{ErrorBody, code, kind};
+use portunus_store::{ApiKeyDefaults, ApiKeyRow, Rotated, STATUS_ACTIVE, api_key, new_id, now};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// What a key may do when nothing else is said.
+pub const DEFAULT_SCOPES: [&str; 2] = ["completions.write", "models.list"];
+/// How long the former secret works after a rotation, and the least that Portkey takes.
+const GRACE_MS: i64 = 1_800_000;
+/// Longest value of a metadata field, in characters (Portkey's bound).
+const METADATA_MAX: usize = 128;
+
+/// What requests of a key get when they do not say.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+struct DefaultsBody {
+    /// Virtual key of requests that name none.
+    #[serde(default)]
+    virtual_key: Option<String>,
+    /// Metadata that is put on each request.
+    #[serde(default)]
+    metadata: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    #[schema(ignore)]
+    config_id: Option<Value>,
+    /// Whether a request may bring its own config.
+    #[serde(default)]
+    allow_config_override: Option<bool>,
+}
+
+/// An API key to make, or the fields of one to change.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct ApiKeyBody {
+    /// Its name.
+    #[serde(default)]
+    name: Option<String>,
+    /// What it may do; `completions.write` and `models.list` when absent.
+    #[serde(default)]
+    scopes: Option<Vec<String>>,
+    /// Workspace, by id or slug; else the caller's own or the default one.
+    #[serde(default)]
+    workspace_id: Option<String>,
+    /// What requests get when they do not say.
+    #[serde(default)]
+    defaults: Option<DefaultsBody>,
+    /// When it ends, RFC 3339.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    expires_at: Option<Timestamp>,
+    #[serde(default)]
+    #[schema(ignore)]
+    rate_limits: Option<Value>,
+    #[serde(default)]
+    #[schema(ignore)]
+    usage_limits: Option<Value>,
+    #[serde(default)]
+    #[schema(ignore)]
+    rotation_policy: Option<Value>,
+    #[serde(default)]
+    #[schema(ignore)]
+    alert_emails: Option<Value>,
+}
+
+impl ApiKeyBody {
+    fn refuse_unbuilt(&self) -> Result<(), Refusal> {
+        let defaults = self.defaults.as_ref();
+        refuse_unbuilt(&[
+            ("rate_limits", &self.rate_limits),
+            ("usage_limits", &self.usage_limits),
+            ("rotation_policy", &self.rotation_policy),
+            ("alert_emails", &self.alert_emails),
+            (
+                "defaults.config_id",
+                &defaults.and_then(|d| d.config_id.clone()),
+            ),
+        ])
+    }
+}
+
+async fn read_body(app: &App, headers: &HeaderMap, body: Body) -> Result<ApiKeyBody, Refusal> {
+    let asked: ApiKeyBody = body::json_object(headers, body, &app.settings.limits).await?;
+    asked.refuse_unbuilt()?;
+    Ok(asked)
+}
+
+/// The scopes, none broader than the caller's own.
+fn scopes(admin: &Admin, asked: &[String]) -> Result<Vec<String>, Refusal> {
+    let sound = |scope: &&String| {
+        let word = |c: char| c.is_ascii_lowercase() || c == '_' || c == '.';
+        scope.contains('.') && scope.len() <= 64 && scope.chars().all(word)
+    };
+    if let Some(odd) = asked.iter().find(|scope| !sound(scope)) {
+        let message =
+            format!("Invalid value: '{odd:.80}'. A scope looks like 'completions.write'.");
+        return Err(Refusal::field("scopes", code::VALUE, message));
+    }
+    let broader = asked
+        .iter()
+        .find(|scope| admin.scopes().is_some_and(|own| !own.contains(scope)));
+    match broader {
+        Some(scope) => Err(Refusal::forbidden(scope)),
+        None => Ok(asked.to_vec()),
+    }
+}
+
+async fn defaults(
+    app: &App,
+    workspace_id: &str,
+    asked: Option<DefaultsBody>,
+) -> Result<ApiKeyDefaults, Refusal> {
+    let asked = asked.unwrap_or_default();
+    let virtual_key = asked.virtual_key.filter(|slug| !slug.is_empty());
+    if let Some(slug) = &virtual_key
+        && !virtual_keys::exists(app, workspace_id, slug).await?
+    {
+        let message = format!("Invalid value: there is no virtual key '{slug:.80}'.");
+        return Err(Refusal::field("defaults.virtual_key", code::VALUE, message));
+    }
+    let metadata = asked.metadata.unwrap_or_default();
+    if let Some((name, _)) = metadata
+        .iter()
+        .find(|(_, v)| v.chars().count() > METADATA_MAX)
+    {
+        let message =
+            format!("Invalid 'defaults.metadata.{name:.80}': over {METADATA_MAX} characters.");
+        return Err(Refusal::field("defaults.metadata", code::VALUE, message));
+    }
+    let allow_config_override = asked.allow_config_override.unwrap_or(true);
+    Ok(ApiKeyDefaults {
+        virtual_key,
+        config_id: None,
+        metadata,
+        allow_config_override,
+    })
+}
+
+/// The row as Portkey shows it; the secret is only its public part.
+fn shape(row: &ApiKeyRow) -> Value {
+    let rotated = row.rotated.as_ref().map(|rotated| rotated.grace_until);
+    json!({
+        "object": "api-key", "id": row.id, "key": format!("pk-{}-*****", row.lookup), "name": row.name,
+        "type": "workspace-service", "organisation_id": super::log_shape::ORGANISATION,
+        "workspace_id": row.workspace_id, "status": row.status, "scopes": row.scopes,
+        "defaults": row.defaults, "rate_limits": [], "usage_limits": null, "reset_usage": null,
+        "creation_mode": "api", "created_at": row.created_at, "expires_at": row.expires_at,
+        "last_used_at": row.last_used_at, "key_transition_expires_at": rotated,
+    })
+}
+
+/// Makes an API key. Its secret is in this answer and nowhere else.
+///
+/// # Errors
+/// 400 that names the field; 403 for a scope that the caller does not have itself.
+#[utoipa::path(
+    post, path = "/v1/api-keys/{type}/{sub-type}", tag = "admin plane", request_body = ApiKeyBody,
+    params(
+        ("type" = String, Path, description = "`workspace`"),
+        ("sub-type" = String, Path, description = "`service` or `user`"),
+    ),
+    responses(
+        (status = 200, description = "`{id, key, object: \"api-key\"}`"),
+        (status = 400, description = "A field is wrong, or not built yet"),
+        (status = 403, description = "No scope `api_keys.create`, or a scope asked for that the caller lacks"),
+    )
+)]
+pub async fn create(
+    State(app): State<Shared>,
+    admin: Admin,
+    Path((of, kind)): Path<(String, String)>,
+    request: Request,
+) -> Result<Json<Value>, Refusal> {
+    admin.require("api_keys.create")?;
+    kind_of(&of, &kind)?;
+    let (parts, body) = request.into_parts();
+    let asked = read_body(&app, &parts.headers, body).await?;
+    let workspace_id = admin.workspace(&app, asked.workspace_id.as_deref()).await?;
+    let name = asked.name.as_deref().ok_or_else(|| {
+        Refusal::field("name", code::MISSING, "Missing required parameter: 'name'.")
+    })?;
+    let scopes = match &asked.scopes {
+        Some(list) => scopes(&admin, list)?,
+        None => scopes(&admin, &DEFAULT_SCOPES.map(str::to_owned))?,
+    };
+    let name = name_text(name)?;
+    let expires_at = expiry(asked.expires_at)?;
+    let defaults = defaults(&app, &workspace_id, asked.defaults).await?;
+    let new = NewKey {
+        workspace_id,
+        name,
+        scopes,
+        defaults,
+        expires_at,
+    };
+    let (row, secret) = mint(&app, new).await?;
+    Ok(Json(
+        json!({"id": row.id, "key": secret.expose_secret(), "object": "api-key"}),
+    ))
+}
+
+fn kind_of(of: &str, kind: &str) -> Result<(), Refusal> {
+    let (param, value, known) = match (of, kind) {
+        ("workspace", "service" | "user") => return Ok(()),
+        ("workspace", other) => ("sub-type", other, "'service' and 'user'"),
+        (other, _) => (
+            "type",
+            other,
+            "'workspace' (keys of an organisation are not built yet)",
+        ),
+    };
+    let message = format!("Invalid value: '{value:.80}'. Supported values are: {known}.");
+    Err(Refusal::field(param, code::VALUE, message))
+}
+
+/// A key to be made.
+#[derive(Debug)]
+pub struct NewKey {
+    /// Id of its workspace.
+    pub workspace_id: String,
+    /// Its name.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// What its requests get when they do not say.
+    pub defaults: ApiKeyDefaults,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Makes a key and stores its hash; the secret leaves with the answer.
+///
+/// # Errors
+/// When the database fails.
+pub async fn mint(
+    app: &App,
+    new: NewKey,
+) -> Result<(ApiKeyRow, secrecy::SecretString), portunus_store::StoreError> {
+    let minted = api_key::mint(app.keys.pepper());
+    let row = ApiKeyRow {
+        id: new_id(""),
+        workspace_id: new.workspace_id,
+        name: new.name,
+        lookup: minted.lookup,
+        hash: minted.hash,
+        scopes: new.scopes,
+        defaults: new.defaults,
+        rate_limits: Value::Null,
+        usage_limits: Value::Null,
+        status: STATUS_ACTIVE.to_owned(),
+        created_at: now(),
+        expires_at: new.expires_at,
+        last_used_at: None,
+        rotated: None,
+    };
+    app.store.insert_api_key(&row).await?;
+    Ok((row, minted.secret))
+}
+
+/// Lists the API keys of a workspace.
+///
+/// # Errors
+/// 403 without the scope.
+#[utoipa::path(
+    get, path = "/v1/api-keys", tag = "admin plane",
+    params(
+        ("current_page" = Option<u32>, Query, description = "From 0"),
+        ("page_size" = Option<u32>, Query, description = "At most 1000; 100 by default"),
+        ("workspace_id" = Option<String>, Query, description = "Id or slug"),
+    ),
+    responses(
+        (status = 200, description = "`{object: \"list\", total, data: [api-key]}`"),
+        (status = 403, description = "The key lacks the scope `api_keys.list`"),
+    )
+)]
+pub async fn list(
+    State(app): State<Shared>,
+    admin: Admin,
+    query: Query,
+) -> Result<Json<Value>, Refusal> {
+    admin.require("api_keys.list")?;
+    let workspace_id = admin.workspace(&app, query.get("workspace_id")).await?;
+    let found = app
+        .store
+        .list_api_keys(&workspace_id, query.page()?)
+        .await?;
+    let items: Vec<Value> = found.rows.iter().map(shape).collect();
+    Ok(Json(listed(found.total, &items)))
+}
+
+/// The row of an id in the workspace that the query names.
+async fn row_of(app: &App, admin: &Admin, query: &Query, id: &str) -> Result<ApiKeyRow, Refusal> {
+    let workspace_id = admin.workspace(app, query.get("workspace_id")).await?;
+    let row = app.store.api_key(&workspace_id, id).await?;
+    row.ok_or_else(|| Refusal::not_found("API key", id))
+}
+
+/// One API key.
+///
+/// # Errors
+/// 404 for an id that this workspace does not have.
+#[utoipa::path(
+    get, path = "/v1/api-keys/{id}", tag = "admin plane",
+    params(("id" = String, Path, description = "Its id")),
+    responses(
+        (status = 200, description = "The API key, without its secret"),
+        (status = 404, description = "No such API key in this workspace"),
+    )
+)]
+pub async fn read(
+    State(app): State<Shared>,
+    admin: Admin,
+    Path(id): Path<String>,
+    query: Query,
+) -> Result<Json<Value>, Refusal> {
+    admin.require("api_keys.read")?;
+    Ok(Json(shape(&row_of(&app, &admin, &query, &id).await?)))
+}
+
+/// Changes an API key: name, scopes, defaults, expiry.
+///
+/// # Errors
+/// 400 that names the field; 403 for a scope that the caller does not have itself; 404.
+#[utoipa::path(
+    put, path = "/v1/api-keys/{id}", tag = "admin plane",
+    params(("id" = String, Path, description = "Its id")), request_body = ApiKeyBody,
+    responses(
+        (status = 200, description = "`{}`"),
+        (status = 404, description = "No such API key in this workspace"),
+    )
+)]
+pub async fn update(
+    State(app): State<Shared>,
+    admin: Admin,
+    Path(id): Path<String>,
+    query: Query,
+    request: Request,
+) -> Result<Json<Value>, Refusal> {
+    admin.require("api_keys.update")?;
+    let (parts, body) = request.into_parts();
+    let asked = read_body(&app, &parts.headers, body).await?;
+    let mut row = row_of(&app, &admin, &query, &id).await?;
+    no_broader(&admin, &row)?;
+    if let Some(name) = &asked.name {
+        row.name = name_text(name)?;
+    }
+    if let Some(list) = &asked.scopes {
+        row.scopes = scopes(&admin, list)?;
+    }
+    if asked.expires_at.is_some() {
+        row.expires_at = expiry(asked.expires_at)?;
+    }
+    if asked.defaults.is_some() {
+        row.defaults = defaults(&app, &row.workspace_id, asked.defaults).await?;
+    }
+    save(&app, &row).await?;
+    Ok(Json(json!({})))
+}
+
+/// A key may not touch one that may do more than itself.
+fn no_broader(admin: &Admin, row: &ApiKeyRow) -> Result<(), Refusal> {
+    scopes(admin, &row.scopes).map(drop)
+}
+
+async fn save(app: &App, row: &ApiKeyRow) -> Result<(), Refusal> {
+    let changed = app.store.update_api_key(row).await?;
+    app.keys.forget();
+    if changed {
+        Ok(())
+    } else {
+        Err(Refusal::not_found("API key", &row.id))
+    }
+}
+
+/// Removes an API key; it opens nothing from then on.
+///
+/// # Errors
+/// 404 for an id that this workspace does not have.
+#[utoipa::path(
+    delete, path = "/v1/api-keys/{id}", tag = "admin plane",
+    params(("id" = String, Path, description = "Its id")),
+    responses(
+        (status = 200, description = "`{}`"),
+        (status = 404, description = "No such API key in this workspace"),
+    )
+)]
+pub async fn delete(
+    State(app): State<Shared>,
+    admin: Admin,
+    Path(id): Path<String>,
+    query: Query,
+) -> Result<Json<Value>, Refusal> {
+    admin.require("api_keys.delete")?;
+    let row = row_of(&app, &admin, &query, &id).await?;
+    no_broader(&admin, &row)?;
+    let gone = app.store.delete_api_key(&row.workspace_id, &row.id).await?;
+    app.keys.forget();
+    if gone {
+        Ok(Json(json!({})))
+    } else {
+        Err(Refusal::not_found("API key", &id))
+    }
+}
+
+/// How long the former secret is to work on.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub struct RotateBody {
+    /// In milliseconds, at least 1800000 (30 minutes, also the default).
+    #[serde(default)]
+    key_transition_period_ms: Option<i64>,
+}
+
+/// Gives an API key a new secret; the former one works on for a while.
+///
+/// # Errors
+/// 400 for a period that is too short; 404.
+#[utoipa::path(
+    post, path = "/v1/api-keys/{id}/rotate", tag = "admin plane",
+    params(("id" = String, Path, description = "Its id")), request_body = RotateBody,
+    responses(
+        (status = 200, description = "`{id, key, key_transition_expires_at}`"),
+        (status = 404, description = "No such API key in this workspace"),
+    )
+)]
+pub async fn rotate(
+    State(app): State<Shared>,
+    admin: Admin,
+    Path(id): Path<String>,
+    query: Query,
+    request: Request,
+) -> Result<Json<Value>, Refusal> {
+    admin.require("api_keys.update")?;
+    let (parts, body) = request.into_parts();
+    let asked = match parts.headers.get(header::CONTENT_TYPE) {
+        // Portkey's SDKs send no body when nothing is asked for.
+        None => RotateBody::default(),
+        Some(_) => body::json_object(&parts.headers, body, &app.settings.limits).await?,
+    };
+    let grace_until = now() + grace(asked.key_transition_period_ms)?;
+    let mut row = row_of(&app, &admin, &query, &id).await?;
+    no_broader(&admin, &row)?;
+    let minted = api_key::mint(app.keys.pepper());
+    let former = std::mem::replace(&mut row.lookup, minted.lookup);
+    let hash = std::mem::replace(&mut row.hash, minted.hash);
+    row.rotated = Some(Rotated {
+        lookup: former,
+        hash,
+        grace_until,
+    });
+    save(&app, &row).await?;
+    Ok(Json(json!({
+        "id": row.id, "key": minted.secret.expose_secret(), "key_transition_expires_at": grace_until,
+    })))
+}
+
+fn grace(asked_ms: Option<i64>) -> Result<SignedDuration, Refusal> {
+    const YEAR_MS: i64 = 365 * 86_400_000;
+    let ms = asked_ms.unwrap_or(GRACE_MS);
+    if (GRACE_MS..=YEAR_MS).contains(&ms) {
+        return Ok(SignedDuration::from_millis(ms));
+    }
+    let message = format!(
+        "Invalid 'key_transition_period_ms': expected {GRACE_MS} to {YEAR_MS}. To end a key at \
+         once, delete it."
+    );
+    let body = ErrorBody::new(kind::INVALID_REQUEST, message)
+        .param("key_transition_period_ms")
+        .code("integer_out_of_range");
+    Err(Refusal::new(StatusCode::BAD_REQUEST, body))
+}

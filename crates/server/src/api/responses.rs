@@ -1,0 +1,44 @@
+//! `POST /v1/responses`: bytes and headers to the gateway; nothing else.
+
+use super::{call, reply};
+use crate::answer::Refusal;
+use crate::app::Shared;
+use crate::auth::Caller;
+use crate::body;
+use crate::marks::Marks;
+use axum::extract::{Request, State};
+use axum::response::Response;
+
+/// Creates a model response: OpenAI's Responses API, with remote MCP tools for every model.
+///
+/// # Errors
+/// OpenAI's error object; see the statuses.
+#[utoipa::path(
+    post, path = "/v1/responses", tag = "data plane",
+    request_body(content = serde_json::Value, description = "OpenAI's request body of POST /v1/responses"),
+    responses(
+        (status = 200, description = "The response object, or server-sent events when `stream` is true"),
+        (status = 400, description = "A field is wrong; `error.param` names it"),
+        (status = 401, description = "No gateway key, or a wrong one"),
+        (status = 403, description = "The key lacks the scope `completions.write`"),
+        (status = 413, description = "The body is over limits.body_bytes"),
+        (status = 415, description = "The body is not declared as JSON"),
+        (status = 503, description = "Too many requests at work, or the gateway is ending"),
+    )
+)]
+pub async fn create(
+    State(app): State<Shared>,
+    marks: Marks,
+    caller: Caller,
+    request: Request,
+) -> Result<Response, Refusal> {
+    caller.require(&["completions.write"])?;
+    let place = app.admission.enter(&app.metrics)?;
+    let (parts, body) = request.into_parts();
+    let body = body::json_bytes(&parts.headers, body, &app.settings.limits).await?;
+    let call = call(marks, caller, parts.headers, body);
+    tokio::select! {
+        reply = app.gateway.responses(call) => Ok(reply::with_place(reply, place, &app.life)),
+        () = app.life.cut.cancelled() => Err(reply::cut()),
+    }
+}

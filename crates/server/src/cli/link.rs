@@ -1,0 +1,200 @@
+//! How a command reaches the admin API: the gateway that runs, or, when none runs, the same API
+//! built for the moment on the data folder.
+
+use super::serve::announce;
+use super::{Global, environment};
+use crate::app::{App, Shared};
+use crate::first_start;
+use crate::router;
+use anyhow::{Context, Result, bail};
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use portunus_egress::{AllowList, Client, Limits, SendError, Zone};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+use tower::ServiceExt;
+
+/// How long the question whether a gateway runs may take.
+const PROBE: Duration = Duration::from_secs(2);
+/// Longest answer of the admin API that a command reads.
+const ANSWER_MAX_BYTES: usize = 64 << 20;
+
+/// The way to the admin API.
+pub(super) struct Link {
+    token: SecretString,
+    to: To,
+}
+
+enum To {
+    Running { client: Client, base: String },
+    Here { app: Shared, router: Router },
+}
+
+impl Link {
+    /// Finds the gateway that the options name.
+    ///
+    /// # Errors
+    /// When the settings are no good, when something else listens there, when the data folder
+    /// cannot be opened.
+    pub(super) async fn open(global: &Global) -> Result<Self> {
+        let settings = global.settings()?;
+        let base = format!("http://{}", reachable(settings.listen));
+        let client = client(settings.listen)?;
+        // With TLS the name in the certificate is not known here: use the data folder.
+        if settings.tls_files().is_none()
+            && settings.listen.port() != 0
+            && runs(&client, &base).await?
+        {
+            let token = first_start::existing_admin_token(&settings.data_dir, &environment)?;
+            let token = token.with_context(|| {
+                format!(
+                    "a gateway runs on {base}, but {} holds no admin token: pass its --data-dir, \
+                     or set PORTUNUS_ADMIN_TOKEN",
+                    settings.data_dir.display()
+                )
+            })?;
+            return Ok(Self {
+                token,
+                to: To::Running { client, base },
+            });
+        }
+        let data_dir = settings.data_dir.clone();
+        let app = App::build(settings, &environment).await?;
+        announce(&app.made);
+        let token = first_start::admin_token(&data_dir, &environment)?.secret;
+        let router = router::api(&app);
+        Ok(Self {
+            token,
+            to: To::Here { app, router },
+        })
+    }
+
+    /// One call; the answer's JSON.
+    ///
+    /// # Errors
+    /// With the API's own message when it refuses.
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Value> {
+        let (status, bytes) = match &self.to {
+            To::Running { client, base } => {
+                let request = self.request(method, &format!("{base}{path}"), body)?;
+                let answer = client
+                    .send(Zone::Provider, request, Limits::default())
+                    .await?;
+                (answer.status, answer.body.bytes().await?)
+            }
+            To::Here { router, .. } => {
+                let request = self.request(method, path, body)?.map(Body::from);
+                let answer = router.clone().oneshot(request).await?;
+                (
+                    answer.status(),
+                    answer.into_body().collect().await?.to_bytes(),
+                )
+            }
+        };
+        let value: Value = serde_json::from_slice(&bytes)
+            .with_context(|| format!("{status}: the answer is no JSON"))?;
+        if status.is_success() {
+            return Ok(value);
+        }
+        let message = value["error"]["message"].as_str().unwrap_or("no message");
+        if status == StatusCode::UNAUTHORIZED {
+            bail!(
+                "the gateway refused the admin token: it runs on another data folder; pass its \
+                 --data-dir, or set PORTUNUS_ADMIN_TOKEN"
+            );
+        }
+        bail!("{message}")
+    }
+
+    /// An endless answer, piece by piece; only a running gateway has one.
+    ///
+    /// # Errors
+    /// When no gateway runs, and when it refuses.
+    pub(super) async fn stream(&self, path: &str) -> Result<portunus_egress::Body> {
+        let To::Running { client, base } = &self.to else {
+            bail!("no gateway runs that could be followed: start one with `portunus`");
+        };
+        let request = self.request(Method::GET, &format!("{base}{path}"), None)?;
+        let limits = Limits {
+            max_body_bytes: Some(usize::MAX),
+            ..Limits::default()
+        };
+        let answer = client.send(Zone::Provider, request, limits).await?;
+        if !answer.status.is_success() {
+            bail!("the gateway answered {}", answer.status);
+        }
+        Ok(answer.body)
+    }
+
+    fn request(&self, method: Method, uri: &str, body: Option<Value>) -> Result<Request<Bytes>> {
+        let builder = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header("x-portkey-api-key", self.token.expose_secret());
+        let request = match body {
+            Some(value) => builder
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(Bytes::from(value.to_string())),
+            None => builder.body(Bytes::new()),
+        };
+        Ok(request?)
+    }
+
+    /// Ends what was built for the moment.
+    pub(super) async fn close(self) {
+        if let To::Here { app, .. } = self.to {
+            app.close().await;
+        }
+    }
+}
+
+/// A client that reaches the gateway's own address and nothing else that is not public.
+fn client(listen: SocketAddr) -> Result<Client> {
+    let settings = portunus_egress::Settings {
+        provider_allow: AllowList::parse([reachable(listen).to_string()])?,
+        connect_timeout: PROBE,
+        max_body_bytes: ANSWER_MAX_BYTES,
+        ..portunus_egress::Settings::default()
+    };
+    Ok(Client::new(settings)?)
+}
+
+/// The address by which this machine reaches a listener: `0.0.0.0` is no destination.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        other => other,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+/// Whether a gateway of ours answers there.
+async fn runs(client: &Client, base: &str) -> Result<bool> {
+    let request = Request::get(format!("{base}/livez")).body(Bytes::new())?;
+    let limits = Limits {
+        total: Some(PROBE),
+        ..Limits::default()
+    };
+    let answer = match client.send(Zone::Provider, request, limits).await {
+        Ok(answer) => answer,
+        Err(SendError::Connect { .. }) => return Ok(false),
+        Err(error) => bail!("something listens on {base}, but does not answer: {error}"),
+    };
+    let body = answer.body.bytes().await.unwrap_or_default();
+    let value: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if value["product"] == "portunus" {
+        return Ok(true);
+    }
+    bail!("something else than a gateway listens on {base}: pass --listen")
+}

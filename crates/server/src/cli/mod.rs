@@ -1,0 +1,226 @@
+//! The command line: one file per sub-command. Bare `portunus` is `portunus serve`.
+//!
+//! Secrets are never arguments: they come on standard input or from a file. Commands about keys
+//! and logs speak the admin API, to the running gateway or, when none runs, to one built for
+//! the moment on the data folder ([`link`]).
+
+mod check;
+mod demo;
+mod key;
+mod link;
+mod logs;
+pub mod out;
+mod schema;
+mod serve;
+mod virtual_key;
+
+use crate::settings::{self, Given, Settings, Sources};
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use out::Out;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The settings file that is read when it is there and no other is named.
+const DEFAULT_FILE: &str = "portunus.toml";
+
+/// AI gateway: OpenAI's Responses API with remote MCP tools for every model.
+#[derive(Debug, Parser)]
+#[command(
+    name = "portunus",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Options of every sub-command.
+#[derive(Clone, Debug, Args)]
+struct Global {
+    /// Settings file [default: portunus.toml in this folder, when it is there]
+    #[arg(long, global = true, value_name = "FILE", env = "PORTUNUS_CONFIG")]
+    config: Option<PathBuf>,
+    /// Address of the API [env: PORTUNUS_LISTEN] [default: 127.0.0.1:8787]
+    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// Folder of database, master key and admin token [env: PORTUNUS_DATA_DIR]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    data_dir: Option<String>,
+    /// URL of the database [env: PORTUNUS_DATABASE] [default: SQLite in the data folder]
+    #[arg(long, global = true, value_name = "URL")]
+    database: Option<String>,
+    /// Allow a bind without TLS that other machines reach [env: PORTUNUS_INSECURE_BIND]
+    #[arg(long, global = true)]
+    insecure_bind: bool,
+    /// Form of the output
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FORM",
+        default_value = "text"
+    )]
+    output: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway (also what `portunus` alone does)
+    Serve,
+    /// Show the whole way in one command: gateway, MCP server, request, log row
+    Demo(demo::Args),
+    /// Check the settings; print every problem with its place
+    Check,
+    /// About the settings file
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// API keys of the gateway
+    Key {
+        #[command(subcommand)]
+        command: key::Command,
+    },
+    /// Stored credentials of providers
+    VirtualKey {
+        #[command(subcommand)]
+        command: virtual_key::Command,
+    },
+    /// The request log: the newest rows, one in full, or as they come
+    Logs(logs::Args),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print the JSON schema of the settings file
+    Schema,
+}
+
+impl Global {
+    fn out(&self) -> Out {
+        Out::new(self.output == Form::Json)
+    }
+
+    /// What the settings are made from.
+    fn sources(&self) -> Result<Sources> {
+        let flags = [
+            ("listen", "--listen", &self.listen),
+            ("data_dir", "--data-dir", &self.data_dir),
+            ("database", "--database", &self.database),
+        ];
+        let given = flags.into_iter().filter_map(|(field, flag, value)| {
+            value
+                .as_ref()
+                .map(|value| Given::flag(field, flag, value.as_str()))
+        });
+        let insecure = self
+            .insecure_bind
+            .then(|| Given::flag("insecure_bind", "--insecure-bind", true));
+        Ok(Sources {
+            file: self.file()?,
+            environment: environment_pairs(),
+            flags: given.chain(insecure).collect(),
+        })
+    }
+
+    fn file(&self) -> Result<Option<(PathBuf, String)>> {
+        let path = match &self.config {
+            Some(path) => path.clone(),
+            None if Path::new(DEFAULT_FILE).is_file() => PathBuf::from(DEFAULT_FILE),
+            None => return Ok(None),
+        };
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read the settings file {}", path.display()))?;
+        Ok(Some((path, text)))
+    }
+
+    fn settings(&self) -> Result<Settings> {
+        Ok(settings::load(&self.sources()?)?)
+    }
+}
+
+/// The variables that are text; others cannot be ours.
+fn environment_pairs() -> Vec<(String, String)> {
+    let pairs = std::env::vars_os();
+    pairs
+        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+        .collect()
+}
+
+/// One variable of the process.
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Runs the command line of the process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+        .and_then(|runtime| runtime.block_on(run(cli)));
+    outcome.unwrap_or_else(|error| {
+        out::complain(&format!("portunus: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(cli: Cli) -> Result<ExitCode> {
+    let global = &cli.global;
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(global).await,
+        Command::Demo(args) => demo::run(global, &args).await,
+        Command::Check => check::run(global),
+        Command::Config {
+            command: ConfigCommand::Schema,
+        } => schema::run(),
+        Command::Key { command } => key::run(global, command).await,
+        Command::VirtualKey { command } => virtual_key::run(global, command).await,
+        Command::Logs(args) => logs::run(global, &args).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bare_is_serve_and_options_go_anywhere() {
+        let cli = Cli::try_parse_from(["portunus", "--listen", "127.0.0.1:1"]).unwrap();
+        assert!(cli.command.is_none());
+        let cli = Cli::try_parse_from(["portunus", "key", "list", "-o", "json"]).unwrap();
+        assert_eq!(cli.global.output, Form::Json);
+    }
+
+    #[test]
+    fn no_secret_is_an_argument() {
+        for forbidden in [
+            ["portunus", "virtual-key", "create", "--key", "sk-x"].as_slice(),
+            &["portunus", "serve", "--master-key", "x"],
+            &["portunus", "serve", "--admin-token", "x"],
+        ] {
+            assert!(Cli::try_parse_from(forbidden).is_err(), "{forbidden:?}");
+        }
+    }
+}

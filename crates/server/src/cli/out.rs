@@ -1,0 +1,177 @@
+//! What the commands print: text for people, JSON for programs. A reader that goes away
+//! (`portunus logs | head`) is no error.
+
+use serde_json::Value;
+use std::io::{IsTerminal, Write, stderr, stdout};
+
+/// Where a command prints and in which form.
+#[derive(Clone, Copy, Debug)]
+pub struct Out {
+    json: bool,
+    colours: bool,
+}
+
+impl Out {
+    /// Standard output; colours on a terminal, unless `NO_COLOR` is set.
+    #[must_use]
+    pub fn new(json: bool) -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self {
+            json,
+            colours: !json && wanted && stdout().is_terminal(),
+        }
+    }
+
+    /// True when the caller asked for JSON.
+    #[must_use]
+    pub fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// One line.
+    pub fn line(self, text: &str) {
+        let _reader_gone = writeln!(stdout(), "{text}");
+    }
+
+    /// Part of a line, shown at once.
+    pub fn part(self, text: &str) {
+        let mut out = stdout();
+        let _reader_gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+
+    /// JSON, indented.
+    pub fn json(self, value: &Value) {
+        self.line(&serde_json::to_string_pretty(value).unwrap_or_default());
+    }
+
+    /// JSON on one line, for streams.
+    pub fn json_line(self, value: &Value) {
+        self.line(&value.to_string());
+    }
+
+    /// Rows under headings, columns as wide as they need.
+    pub fn table(self, headings: &[&str], rows: &[Vec<String>]) {
+        let width = |column: usize| {
+            let cells = rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count());
+            cells.chain([headings[column].len()]).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..headings.len()).map(width).collect();
+        let print = |cells: Vec<&str>| {
+            let padded = cells
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:width$}"));
+            padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        };
+        self.line(&self.dim(&print(headings.to_vec())));
+        for row in rows {
+            self.line(&print(row.iter().map(String::as_str).collect()));
+        }
+    }
+
+    /// Text that stands out.
+    #[must_use]
+    pub fn bold(self, text: &str) -> String {
+        self.painted("1", text)
+    }
+
+    /// Text that stands back.
+    #[must_use]
+    pub fn dim(self, text: &str) -> String {
+        self.painted("2", text)
+    }
+
+    /// Text of something that went well.
+    #[must_use]
+    pub fn green(self, text: &str) -> String {
+        self.painted("32", text)
+    }
+
+    /// Text of something that failed.
+    #[must_use]
+    pub fn red(self, text: &str) -> String {
+        self.painted("31", text)
+    }
+
+    /// Text of a name.
+    #[must_use]
+    pub fn cyan(self, text: &str) -> String {
+        self.painted("36", text)
+    }
+
+    /// Text in one of the colours that [`Self::bold`] and its kin use.
+    fn painted(self, code: &str, text: &str) -> String {
+        if self.colours {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+/// One line on standard error.
+pub fn complain(text: &str) {
+    let _nobody_listens = writeln!(stderr(), "{text}");
+}
+
+/// Foreign text for a terminal: control characters become `\u{…}`, so that no escape code in a
+/// tool's name or a log row acts.
+#[must_use]
+pub fn inert(text: &str) -> String {
+    let odd =
+        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if odd(c) {
+            safe.extend(c.escape_unicode());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// The first `most` characters, with a sign when something is cut.
+#[must_use]
+pub fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars()
+        .take(most.saturating_sub(1))
+        .chain(['…'])
+        .collect()
+}
+
+/// A field of a JSON answer as a cell.
+#[must_use]
+pub fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => inert(text),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_codes_do_not_act() {
+        assert_eq!(
+            inert("a\u{1b}[2Jb\n\u{202e}"),
+            "a\\u{1b}[2Jb\\u{a}\\u{202e}"
+        );
+    }
+
+    #[test]
+    fn cutting_counts_characters() {
+        assert_eq!(cut("äöüß", 4), "äöüß");
+        assert_eq!(cut("äöüßx", 4), "äöü…");
+    }
+}

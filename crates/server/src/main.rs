@@ -1,0 +1,5 @@
+//! The binary `portunus`.
+
+fn main() -> std::process::ExitCode {
+    portunus::cli::main()
+}

@@ -1,0 +1,86 @@
+//! Every route on one screen. `/openapi.json` is made from these lines.
+
+use crate::app::Shared;
+use crate::{admin, answer, api, console, health, marks};
+use axum::routing::get;
+use axum::{Json, Router, middleware};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Portunus",
+    description = "AI gateway: OpenAI's Responses API with remote MCP tools for every model, and \
+                   Portkey's admin API. Keys go in `x-portkey-api-key`, in `Authorization: Bearer` \
+                   or in `x-api-key`. Errors carry OpenAI's and Portkey's shape at once.",
+    license(name = "Apache-2.0", identifier = "Apache-2.0")
+))]
+struct Document;
+
+/// The routes of the API listener, with the document that describes them.
+#[must_use]
+pub fn documented() -> OpenApiRouter<Shared> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        // Data plane: an API key.
+        .routes(routes!(api::responses::create))
+        .routes(routes!(api::models::list))
+        // Admin plane: the admin token, or an API key of that scope.
+        .routes(routes!(
+            admin::virtual_keys::list,
+            admin::virtual_keys::create
+        ))
+        .routes(routes!(
+            admin::virtual_keys::read,
+            admin::virtual_keys::update,
+            admin::virtual_keys::delete
+        ))
+        .routes(routes!(admin::api_keys::create))
+        .routes(routes!(admin::api_keys::list))
+        .routes(routes!(
+            admin::api_keys::read,
+            admin::api_keys::update,
+            admin::api_keys::delete
+        ))
+        .routes(routes!(admin::api_keys::rotate))
+        .routes(routes!(admin::workspaces::list, admin::workspaces::create))
+        .routes(routes!(admin::logs::list))
+        .routes(routes!(admin::logs::read))
+        .routes(routes!(admin::log_stream::follow))
+        // Open to all.
+        .routes(routes!(console::landing))
+}
+
+/// The service of the API listener.
+pub fn api(app: &Shared) -> Router {
+    let (router, document) = documented().split_for_parts();
+    let router = router
+        .route("/openapi.json", get(move || async move { Json(document) }))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz));
+    let router = match app.settings.metrics.listen {
+        None => router.route("/metrics", get(health::guarded_metrics)),
+        Some(_) => router,
+    };
+    finished(router, app)
+}
+
+/// The service of the listener for probes and metrics, when there is one.
+pub fn probes(app: &Shared) -> Router {
+    let router = Router::new()
+        .route("/metrics", get(health::metrics))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz));
+    finished(router, app)
+}
+
+/// What holds for every answer: JSON errors, caught panics, marks.
+fn finished(router: Router<Shared>, app: &Shared) -> Router {
+    router
+        .fallback(answer::unknown_path)
+        .method_not_allowed_fallback(answer::wrong_method)
+        .layer(CatchPanicLayer::custom(answer::panicked))
+        .layer(middleware::from_fn_with_state(app.clone(), marks::layer))
+        .with_state(app.clone())
+}

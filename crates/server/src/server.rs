@@ -1,0 +1,311 @@
+//! Connections in, and their end: hyper-util's builder with timers and caps (`axum::serve` has
+//! no header timeout), one task per connection, a shutdown in steps.
+
+use crate::app::Shared;
+use crate::settings::Limits;
+use crate::{router, tls};
+use anyhow::{Context, Result};
+use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+/// Most HTTP/2 requests at a time on one connection.
+const H2_STREAMS: u32 = 100;
+/// How long the accept loop rests when the process has run out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long cut requests have to send their last words.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A bound gateway that is not serving yet.
+pub struct Server {
+    app: Shared,
+    api: TcpListener,
+    metrics: Option<TcpListener>,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Server {
+    /// Binds the listeners that the settings name.
+    ///
+    /// # Errors
+    /// When an address cannot be bound or the TLS files are no good.
+    pub async fn bind(app: Shared) -> Result<Self> {
+        let settings = &app.settings;
+        let tls = match settings.tls_files() {
+            Some((cert, key)) => Some(tls::acceptor(cert, key)?),
+            None => None,
+        };
+        let api = bind(settings.listen, "listen").await?;
+        let metrics = match settings.metrics.listen {
+            Some(address) => Some(bind(address, "metrics.listen").await?),
+            None => None,
+        };
+        Ok(Self {
+            app,
+            api,
+            metrics,
+            tls,
+        })
+    }
+
+    /// Where the API listens; the port is real when 0 was asked for.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.api.local_addr()
+    }
+
+    /// Where the metrics have a listener of their own.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// `http://127.0.0.1:8787`, `https://…` with TLS.
+    ///
+    /// # Errors
+    /// When the system does not tell the address.
+    pub fn base_url(&self) -> std::io::Result<String> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        Ok(format!("{scheme}://{}", self.address()?))
+    }
+
+    /// Serves until `stop`, then ends in steps: `/readyz` says 503; the listeners close; running
+    /// requests have `shutdown.grace_ms`; those left are told and cut; the log is written out.
+    /// `now` ends the waiting.
+    pub async fn run(self, stop: CancellationToken, now: CancellationToken) {
+        let app = Arc::clone(&self.app);
+        let closed = CancellationToken::new();
+        let front = Front::new(
+            router::api(&app),
+            &app.settings.limits,
+            self.tls,
+            &closed,
+            &app,
+        );
+        let mut listeners = JoinSet::new();
+        listeners.spawn(front.serve(self.api));
+        if let Some(listener) = self.metrics {
+            let front = Front::new(
+                router::probes(&app),
+                &app.settings.limits,
+                None,
+                &closed,
+                &app,
+            );
+            listeners.spawn(front.serve(listener));
+        }
+        stop.cancelled().await;
+        tokio::select! {
+            () = drain(&app, &closed, listeners) => {}
+            () = now.cancelled() => tracing::warn!("second signal: ending at once"),
+        }
+        app.close().await;
+    }
+}
+
+/// Serves something else beside the gateway, with the same timers and caps, until `closed`.
+pub fn beside(
+    app: &Shared,
+    router: Router,
+    listener: TcpListener,
+    closed: &CancellationToken,
+) -> impl Future<Output = ()> + Send + 'static {
+    Front::new(router, &app.settings.limits, None, closed, app).serve(listener)
+}
+
+async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address} (setting {setting})"))
+}
+
+/// The steps of an orderly end, after the signal.
+async fn drain(app: &Shared, closed: &CancellationToken, mut listeners: JoinSet<()>) {
+    let shutdown = &app.settings.shutdown;
+    app.life.draining.cancel();
+    app.metrics.draining();
+    tokio::time::sleep(Duration::from_millis(shutdown.delay_ms)).await;
+    closed.cancel();
+    let finished = async { while listeners.join_next().await.is_some() {} };
+    tokio::pin!(finished);
+    let grace = Duration::from_millis(shutdown.grace_ms);
+    if tokio::time::timeout(grace, &mut finished).await.is_ok() {
+        return;
+    }
+    tracing::warn!(
+        grace_ms = shutdown.grace_ms,
+        "grace is over: cutting what still runs"
+    );
+    app.life.cut.cancel();
+    let _cut_or_dropped = tokio::time::timeout(LAST_WORDS, finished).await;
+}
+
+/// What all connections of one listener share.
+#[derive(Clone)]
+struct Front {
+    router: Router,
+    builder: Builder<TokioExecutor>,
+    header_timeout: Duration,
+    slots: Arc<Semaphore>,
+    tls: Option<TlsAcceptor>,
+    closed: CancellationToken,
+    app: Shared,
+}
+
+impl Front {
+    fn new(
+        router: Router,
+        limits: &Limits,
+        tls: Option<TlsAcceptor>,
+        closed: &CancellationToken,
+        app: &Shared,
+    ) -> Self {
+        Self {
+            router,
+            builder: builder(limits),
+            header_timeout: Duration::from_millis(limits.header_timeout_ms),
+            slots: Arc::new(Semaphore::new(limits.connections)),
+            tls,
+            closed: closed.clone(),
+            app: Arc::clone(app),
+        }
+    }
+
+    /// Accepts until closed, then waits for the connections to finish what they do.
+    async fn serve(self, listener: TcpListener) {
+        let graceful = GracefulShutdown::new();
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = self.closed.cancelled() => break,
+                Some(_) = connections.join_next(), if !connections.is_empty() => {}
+                accepted = self.accept(&listener) => match accepted {
+                    Ok((stream, slot)) => {
+                        let connection = self.clone().connection(stream, slot, graceful.watcher());
+                        connections.spawn(connection);
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        }
+        drop(listener);
+        graceful.shutdown().await;
+        while connections.join_next().await.is_some() {}
+    }
+
+    /// The next connection, once there is a slot for it.
+    async fn accept(
+        &self,
+        listener: &TcpListener,
+    ) -> std::io::Result<(TcpStream, Option<OwnedSemaphorePermit>)> {
+        // Never closed, so there is always a permit in the end.
+        let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
+        let (stream, _) = listener.accept().await?;
+        Ok((stream, slot))
+    }
+
+    async fn connection(
+        self,
+        stream: TcpStream,
+        _slot: Option<OwnedSemaphorePermit>,
+        watcher: Watcher,
+    ) {
+        let _open = Open::new(&self.app);
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY");
+        }
+        let Some(tls) = self.tls.clone() else {
+            return self.http(stream, watcher).await;
+        };
+        match tokio::time::timeout(self.header_timeout, tls.accept(stream)).await {
+            Ok(Ok(stream)) => self.http(stream, watcher).await,
+            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+            Err(_) => tracing::debug!("TLS handshake timed out"),
+        }
+    }
+
+    async fn http<S>(&self, stream: S, watcher: Watcher)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let spoke = Arc::new(Notify::new());
+        let service = service_fn(|request: Request<Incoming>| {
+            spoke.notify_one();
+            self.router.clone().oneshot(request)
+        });
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
+        tokio::select! {
+            ended = watcher.watch(connection) => if let Err(error) = ended {
+                tracing::debug!(error, "connection failed");
+            },
+            () = silent(&spoke, self.header_timeout) => {
+                tracing::debug!("no request within the header timeout");
+            }
+        }
+    }
+}
+
+/// Ends when a connection has not sent one whole request head in time. hyper's own timer does
+/// not run while it still finds out which HTTP version the client speaks.
+async fn silent(spoke: &Notify, limit: Duration) {
+    if tokio::time::timeout(limit, spoke.notified()).await.is_ok() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn builder(limits: &Limits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(limits.header_timeout_ms))
+        .max_headers(limits.headers)
+        .max_buf_size(limits.header_bytes);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(H2_STREAMS)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(100)
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(20));
+    builder
+}
+
+/// Counts an open connection for as long as it lives.
+struct Open(Shared);
+
+impl Open {
+    fn new(app: &Shared) -> Self {
+        app.metrics.connections.inc();
+        Self(Arc::clone(app))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.metrics.connections.dec();
+    }
+}

@@ -1,0 +1,13 @@
+//! Tests of the server as a whole: its routes in process, its life as a real process.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy.toml lets tests panic, but does not see that these helpers are tests"
+)]
+
+mod admin;
+mod answers;
+mod harness;
+mod process;
+mod roles;

@@ -1,0 +1,1 @@
+"""The parts that the end-to-end tests are made of: processes, gateway, providers, MCP servers, streams."""
