@@ -135,12 +135,19 @@ WEATHER = {
 
 
 @both
+def test_a_client_function_alone(gateway, provider, bench, upstream):
+    events = gateway.stream(ask('[call get_weather {"city":"Oslo"}]', mcp(bench), WEATHER), upstream)
+    function = items(check(events), "function_call")[0]
+    assert types(events) == lifecycle(LIST, FUNCTION) and function["arguments"] == '{"city":"Oslo"}'
+    assert function["id"].startswith("fc_") and function["call_id"].startswith("call_")
+
+
+@both
 def test_a_client_function_beside_a_server(gateway, provider, bench, upstream):
     prompt = '[call echo {"message":"a"}] [call get_weather {"city":"Oslo"}]'
-    events = gateway.stream(ask(prompt, mcp(bench), WEATHER), upstream)
-    response = check(events)
-    assert types(events)[-len(FUNCTION) - 1:] == lifecycle(FUNCTION)[2:] or "mcp_call" in types(events)[-3]
-    listed, call, function = response["output"]
+    response = check(gateway.stream(ask(prompt, mcp(bench), WEATHER), upstream))
+    assert [i["type"] for i in response["output"]] == ["mcp_list_tools", "mcp_call", "function_call"]
+    _, call, function = response["output"]
     assert (call["type"], call["status"]) == ("mcp_call", "completed")
     assert (function["type"], function["name"], function["status"]) == ("function_call", "get_weather", "completed")
     assert function["call_id"] and function["arguments"] == '{"city":"Oslo"}'

@@ -66,7 +66,7 @@ def shown_by_sdk(output):
 
 @pytest.mark.parametrize("stream", ["", "1"], ids=["whole", "streamed"])
 @pytest.mark.parametrize("client", CLIENTS)
-@pytest.mark.parametrize("kind, story, server, result", CASES, ids=lambda value: value if value and " " not in str(value) else "")
+@pytest.mark.parametrize("kind, story, server, result", CASES, ids=["-".join(filter(None, case[:3])) for case in CASES])
 def test_example(request, gateway, kind, story, server, result, client, stream):
     if client.endswith(".mjs") and not ((EXAMPLES / "node_modules").exists() and shutil.which("node")):
         pytest.skip("Node or the examples' packages are not installed")

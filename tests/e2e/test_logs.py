@@ -1,7 +1,10 @@
 """Rows of the request log: what they say, how they are found, and that none is lost."""
+import re
+
 import pytest
 
-from bed.process import eventually
+from bed.gateway import portunus_binary
+from bed.process import Process, eventually
 from bed.servers import mcp
 
 UPSTREAMS = ["responses", "chat"]
@@ -108,16 +111,36 @@ def test_pages(gateway, provider):
     assert len(set(seen)) == 5 and seen == sorted(seen, reverse=True), "newest first, each once"
 
 
+def log_counts(gateway):
+    """Rows of the log by what became of them, from the metrics."""
+    found = re.findall(r'^portunus_log_rows_total{reason="(\w+)"} (\d+)', gateway.http.get("/metrics").text, re.M)
+    return {reason: int(number) for reason, number in found}
+
+
 def test_sent_is_stored_plus_dropped(gateway, provider):
-    def counts():
-        text = gateway.http.get("/metrics").text
-        return {line.split()[0]: float(line.split()[1]) for line in text.splitlines() if line.startswith("portunus_log")}
-    before = counts()
-    assert before, "metrics of the log"
+    before = log_counts(gateway)
     for _ in range(20):
         gateway.post(ask("hi"), "responses", **{"x-portkey-trace-id": "counted"})
     gateway.logs_of_trace("counted", 20)
-    assert eventually(lambda: sum(counts().values()) > sum(before.values()))
+
+    def settled():
+        now = log_counts(gateway)
+        return now["sent"] - before["sent"] >= 20 and now["sent"] == now["stored"] + now["dropped"]
+    assert eventually(settled), log_counts(gateway)
+
+
+def test_the_command_follows_new_rows(gateway, provider, folder):
+    command = [portunus_binary(), "logs", "-f", "-o", "json"]
+    env = {**gateway.env, "PORTUNUS_LISTEN": gateway.url.split("//")[1]}
+    follower = Process(command, folder / "follow.log", env=env)
+
+    def told():
+        gateway.post(ask("hi", model="followed"), "chat")
+        return "followed" in follower.output()
+    try:
+        assert eventually(told), follower.output()
+    finally:
+        follower.stop()
 
 
 def test_the_command_shows_rows(gateway, provider, bench):

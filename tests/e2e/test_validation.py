@@ -13,6 +13,10 @@ def with_tools(*tools):
     return {"model": "gpt-4.1", "input": "hi", "tools": list(tools)}
 
 
+def history(*items):
+    return {**with_tools(tool()), "input": [{"role": "user", "content": "hi"}, *items]}
+
+
 LABEL_PATTERN = "^[a-zA-Z][a-zA-Z0-9_-]*$"
 # The name of the case, the body, the message, the param, the code.
 CASES = [
@@ -49,7 +53,23 @@ CASES = [
     ("temperature", {"model": "gpt-4.1", "input": "hi", "temperature": -1},
         "Invalid 'temperature': decimal below minimum value. Expected a value >= 0, but got -1 instead.",
         "temperature", "decimal_below_min_value"),
-    ("tool choice", {**with_tools(tool()), "tool_choice": {"type": "function", "name": "f"}}, None, "tool_choice", None),
+    ("top_p", {"model": "gpt-4.1", "input": "hi", "top_p": 2},
+        "Invalid 'top_p': decimal above maximum value. Expected a value <= 1, but got 2 instead.",
+        "top_p", "decimal_above_max_value"),
+    ("no calls", {**with_tools(tool()), "max_tool_calls": 0},
+        "Invalid 'max_tool_calls': integer below minimum value. Expected a value >= 1, but got 0 instead.",
+        "max_tool_calls", "integer_below_min_value"),
+    ("unknown field", {"model": "gpt-4.1", "input": "hi", "n": 1}, "Unknown parameter: 'n'.", "n", "unknown_parameter"),
+    ("no output of a call", history({"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}),
+        "No tool output found for function call call_1.", "input", None),
+    ("open approval", history({"type": "mcp_approval_request", "id": "mcpr_1", "arguments": "{}", "name": "n", "server_label": "a"}),
+        "The following MCP approval requests do not have an approval: mcpr_1", "input", None),
+    ("item twice", history(*[{"type": "message", "id": "msg_1", "role": "user", "content": "hi"}] * 2),
+        "Duplicate item found with id msg_1. Remove duplicate items from your input and try again.", "input", None),
+    ("tool choice", {**with_tools(tool()), "tool_choice": {"type": "mcp", "server_label": "zz"}},
+        "Tool choice 'zz' not found in 'tools' parameter.", "tool_choice", None),
+    ("tool choice of a function", {**with_tools(tool()), "tool_choice": {"type": "function", "name": "f"}}, None, "tool_choice", None),
+    ("tools of others", with_tools({"type": "web_search"}), None, "tools[0].type", None),
     ("unknown response", {**with_tools(tool()), "previous_response_id": "resp_" + "0" * 48}, None,
         "previous_response_id", None),
 ]

@@ -16,7 +16,10 @@ pub(crate) fn classify(provider: &str, status: u16, headers: &HeaderMap, body: &
     let report = Report::read(body);
     let mut failure = failure(provider, Some(status), &report);
     failure.retry_after = retry::after(headers, &report);
-    match headers.get("x-should-retry").map(|value| value.as_bytes()) {
+    match headers
+        .get("x-should-retry")
+        .map(http::HeaderValue::as_bytes)
+    {
         Some(b"true") => failure.retry = true,
         Some(b"false") => failure.retry = false,
         _ => {}

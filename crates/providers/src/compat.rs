@@ -34,8 +34,10 @@ pub(crate) struct Quirks {
     pub(crate) parallel: bool,
     /// Takes `strict` in a function.
     pub(crate) strict: bool,
-    /// Content must be a string: no images, no files.
-    pub(crate) strings_only: bool,
+    /// Text in several parts is sent as one string.
+    pub(crate) joins_text: bool,
+    /// Takes images.
+    pub(crate) images: bool,
     /// Takes files and audio as parts.
     pub(crate) files: bool,
     /// Call ids must be nine letters or digits.
@@ -104,7 +106,8 @@ const GENERIC: Quirks = Quirks {
     choice: ChoiceStyle::Full,
     parallel: true,
     strict: false,
-    strings_only: false,
+    joins_text: true,
+    images: true,
     files: false,
     short_ids: false,
     filler_after_tool: false,
@@ -117,6 +120,7 @@ const GENERIC: Quirks = Quirks {
 
 const OPENAI: Quirks = Quirks {
     completion_limit: true,
+    joins_text: false,
     developer: true,
     strict: true,
     files: true,
@@ -258,7 +262,7 @@ pub(crate) static ROWS: &[Row] = &[
         "DEEPSEEK_API_KEY",
         Quirks {
             parallel: false,
-            strings_only: true,
+            images: false,
             replay: Replay::Content(""),
             json_schema: false,
             ..GENERIC
@@ -332,7 +336,7 @@ pub(crate) static ROWS: &[Row] = &[
         "https://api.sambanova.ai/v1",
         "SAMBANOVA_API_KEY",
         Quirks {
-            strings_only: true,
+            images: false,
             ..GENERIC
         },
     ),
@@ -349,7 +353,6 @@ pub(crate) static ROWS: &[Row] = &[
         Quirks {
             choice: ChoiceStyle::AutoOnly,
             parallel: false,
-            strings_only: true,
             replay: Replay::Content(" "),
             effort: Effort::Thinking,
             ..GENERIC
@@ -425,15 +428,19 @@ pub(crate) static ROWS: &[Row] = &[
         "HF_TOKEN",
         GENERIC,
     ),
-    vendor(
-        "github",
-        "https://models.github.ai/inference",
-        "GITHUB_TOKEN",
-        Quirks {
-            parallel: false,
-            ..GENERIC
-        },
-    ),
+    // No variable: a GitHub token in the environment is there for other things.
+    Row {
+        env_key: None,
+        ..vendor(
+            "github",
+            "https://models.github.ai/inference",
+            "",
+            Quirks {
+                parallel: false,
+                ..GENERIC
+            },
+        )
+    },
     vendor(
         "nebius",
         "https://api.studio.nebius.com/v1",
@@ -502,7 +509,6 @@ pub(crate) static ROWS: &[Row] = &[
 const ZHIPU: Quirks = Quirks {
     choice: ChoiceStyle::AutoOnly,
     parallel: false,
-    strings_only: true,
     replay: Replay::Content(""),
     effort: Effort::Thinking,
     json_schema: false,

@@ -14,6 +14,11 @@
 //!   usual local address and without a key.
 //! - `demo` is a rule-based stand-in inside the gateway. It is no language model.
 
+#![expect(
+    clippy::result_large_err,
+    reason = "a failure ends its attempt; its reader boxes it when it keeps it"
+)]
+
 mod chat;
 mod classify;
 mod compat;

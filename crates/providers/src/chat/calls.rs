@@ -50,12 +50,12 @@ impl Calls {
     pub(super) fn delta(&mut self, value: &Value, writer: &mut TurnWriter, custom: &[String]) {
         let delta = Delta::read(value);
         let at = self.place(&delta);
-        self.apply(at, delta, writer, custom);
+        self.apply(at, &delta, writer, custom);
     }
 
     /// Takes one element of the `tool_calls` of a whole answer: always a call of its own.
     pub(super) fn whole(&mut self, value: &Value, writer: &mut TurnWriter, custom: &[String]) {
-        self.apply(None, Delta::read(value), writer, custom);
+        self.apply(None, &Delta::read(value), writer, custom);
     }
 
     /// Ends all calls. A call whose arguments are no JSON was cut; with `cut` the last one
@@ -103,7 +103,7 @@ impl Calls {
     fn apply(
         &mut self,
         at: Option<usize>,
-        delta: Delta,
+        delta: &Delta,
         writer: &mut TurnWriter,
         custom: &[String],
     ) {
@@ -121,7 +121,7 @@ impl Calls {
                 .enumerate()
                 .any(|(other, slot)| other != at && slot.call_id == delta.id);
         let slot = &mut self.slots[at];
-        slot.adopt(&delta, taken);
+        slot.adopt(delta, taken);
         slot.arguments.push_str(&delta.arguments);
         if !custom.contains(&slot.name) {
             slot.write(writer);

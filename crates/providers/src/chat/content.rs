@@ -27,7 +27,7 @@ pub(super) fn user(row: &Row, path: &str, content: &Content) -> Result<Value, En
     if pieces.len() == 1 && only_text {
         return Ok(pieces.pop().map_or(Value::Null, Piece::into_bare));
     }
-    if only_text && (row.quirks.strings_only || pieces.is_empty()) {
+    if only_text && (row.quirks.joins_text || pieces.is_empty()) {
         return Ok(Value::String(joined(pieces).text));
     }
     Ok(pieces.into_iter().map(Piece::into_part).collect())
@@ -118,7 +118,7 @@ fn piece(row: &Row, path: &str, part: &Part) -> Result<Piece, EncodeError> {
 
 fn image_part(row: &Row, path: &str, image: &InputImage) -> Result<Value, EncodeError> {
     let url = match &image.image_url {
-        Some(url) if !row.quirks.strings_only => url,
+        Some(url) if row.quirks.images => url,
         Some(_) => return Err(reject(row, path, "an image")),
         None => return Err(reject(row, path, "an image by file id")),
     };

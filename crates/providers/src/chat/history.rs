@@ -215,7 +215,7 @@ impl<'a> Gather<'a> {
             .any(|entry| matches!(entry, Entry::Turn(turn) if replay::has_text(turn)));
         for (index, entry) in self.entries.into_iter().enumerate() {
             match entry {
-                Entry::Said { role, content } => out.said(self.row, role, content),
+                Entry::Said { role, content } => out.said(self.row, role, &content),
                 Entry::Turn(turn) => {
                     let mut state = Map::new();
                     let replays = match self.row.quirks.replay {
@@ -243,7 +243,7 @@ impl<'a> Gather<'a> {
 }
 
 impl History {
-    fn said(&mut self, row: &Row, role: &str, content: Value) {
+    fn said(&mut self, row: &Row, role: &str, content: &Value) {
         let after_tool = self
             .messages
             .last()
@@ -306,7 +306,7 @@ impl History {
                 .push(json!({"role": "tool", "tool_call_id": id, "content": answer.text}));
         }
         if !media.is_empty() {
-            self.said(row, "user", media.into());
+            self.said(row, "user", &media.into());
         }
     }
 }

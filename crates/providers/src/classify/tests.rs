@@ -1,260 +1,78 @@
+//! The tables: provider's status | kind | our status | retry | code | part of the message |
+//! body.
+
 use super::*;
 use http::HeaderValue;
 use serde_json::json;
 use std::time::Duration;
 
-fn of(status: u16, body: &Value) -> Failure {
-    classify(
-        "acme",
-        status,
-        &HeaderMap::new(),
-        body.to_string().as_bytes(),
-    )
+fn of(status: u16, body: &str) -> Failure {
+    classify("acme", status, &HeaderMap::new(), body.as_bytes())
 }
 
-/// (status, body) → (kind, status for the caller, retry, code, a part of the message)
-type Case = (
-    u16,
-    Value,
-    FailureKind,
-    u16,
-    bool,
-    &'static str,
-    &'static str,
-);
-
-fn check(cases: Vec<Case>) {
-    for (status, body, kind, ours, retry, code, message) in cases {
-        let failure = of(status, &body);
-        let got = (failure.kind, failure.status, failure.retry);
-        assert_eq!(got, (kind, ours, retry), "{status} {body}");
-        assert_eq!(
-            failure.body.code.as_deref().unwrap_or(""),
-            code,
-            "{status} {body}"
+fn check(table: &str) {
+    for line in table.lines().filter(|line| !line.is_empty()) {
+        let fields: Vec<_> = line.splitn(7, " | ").collect();
+        let [status, kind, ours, retry, code, message, body] = fields.as_slice() else {
+            panic!("not seven fields: {line}")
+        };
+        let status = status.parse().unwrap();
+        let failure = of(status, body);
+        let got = format!(
+            "{:?} | {} | {} | {}",
+            failure.kind,
+            failure.status,
+            if failure.retry { "yes" } else { "no" },
+            failure.body.code.as_deref().unwrap_or("-")
         );
-        assert!(
-            failure.body.message.contains(message),
-            "{}",
-            failure.body.message
-        );
+        assert_eq!(got, [*kind, *ours, *retry, *code].join(" | "), "{line}");
+        assert!(failure.body.message.contains(message), "{line}: {failure}");
         assert_eq!(failure.upstream_status, Some(status));
     }
 }
 
 #[test]
 fn faults_of_the_request() {
-    use FailureKind::{BadRequest, ContentFilter, NotFound, Permission};
-    check(vec![
-        (
-            400,
-            json!({"error": {"message": "Unsupported parameter: 'max_tokens'", "type": "invalid_request_error", "param": "max_tokens", "code": "unsupported_parameter"}}),
-            BadRequest,
-            400,
-            false,
-            "unsupported_parameter",
-            "max_tokens",
-        ),
-        (
-            400,
-            json!({"error": {"code": 400, "message": "request (6048 tokens) exceeds the available context size", "type": "exceed_context_size_error"}}),
-            BadRequest,
-            400,
-            false,
-            "context_length_exceeded",
-            "6048",
-        ),
-        (
-            400,
-            json!({"error": {"message": "This model's maximum context length is 8192 tokens", "code": "context_length_exceeded"}}),
-            BadRequest,
-            400,
-            false,
-            "context_length_exceeded",
-            "8192",
-        ),
-        (
-            422,
-            json!({"object": "error", "message": {"detail": [{"loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}]}, "type": "invalid_request_error"}),
-            BadRequest,
-            400,
-            false,
-            "",
-            "stream_options: Extra inputs",
-        ),
-        (
-            422,
-            json!({"detail": [{"loc": ["body", "model"], "msg": "Field required"}]}),
-            BadRequest,
-            400,
-            false,
-            "",
-            "model: Field required",
-        ),
-        (
-            422,
-            json!({"object": "error", "message": "{\"detail\":[{\"loc\":[\"body\",\"n\"],\"msg\":\"no\"}]}", "code": "1000"}),
-            BadRequest,
-            400,
-            false,
-            "",
-            "n: no",
-        ),
-        (
-            400,
-            json!({"message": "invalid request: too short"}),
-            BadRequest,
-            400,
-            false,
-            "",
-            "too short",
-        ),
-        (
-            400,
-            json!([{"error": {"code": 400, "message": "bad", "status": "INVALID_ARGUMENT"}}]),
-            BadRequest,
-            400,
-            false,
-            "",
-            "bad",
-        ),
-        (
-            413,
-            json!({"error": {"message": "too large"}}),
-            BadRequest,
-            413,
-            false,
-            "",
-            "too large",
-        ),
-        (
-            500,
-            json!({"error": {"code": 500, "message": "image input is not supported - hint", "type": "server_error"}}),
-            BadRequest,
-            400,
-            false,
-            "",
-            "image",
-        ),
-        (
-            400,
-            json!({"error": {"message": "filtered", "code": "content_filter", "param": "prompt"}}),
-            ContentFilter,
-            400,
-            false,
-            "content_filter",
-            "filtered",
-        ),
-        (
-            404,
-            json!({"error": {"message": "The model `x` does not exist", "code": "model_not_found"}}),
-            NotFound,
-            404,
-            false,
-            "model_not_found",
-            "`x`",
-        ),
-        (
-            404,
-            json!({"error": {"code": "DeploymentNotFound", "message": "The API deployment does not exist"}}),
-            NotFound,
-            404,
-            false,
-            "model_not_found",
-            "deployment",
-        ),
-        (
-            404,
-            json!({"error": {"message": "File Not Found", "type": "not_found_error", "code": 404}}),
-            NotFound,
-            404,
-            false,
-            "not_found",
-            "File",
-        ),
-        (
-            403,
-            json!({"error": {"message": "Country, region, or territory not supported", "type": "request_forbidden", "code": "unsupported_country_region_territory"}}),
-            Permission,
-            403,
-            false,
-            "permission_denied",
-            "Country",
-        ),
-    ]);
+    check(
+        r#"
+400 | BadRequest | 400 | no | unsupported_parameter | max_tokens | {"error":{"message":"Unsupported parameter: 'max_tokens'","type":"invalid_request_error","param":"max_tokens","code":"unsupported_parameter"}}
+400 | BadRequest | 400 | no | context_length_exceeded | 6048 | {"error":{"code":400,"message":"request (6048 tokens) exceeds the available context size","type":"exceed_context_size_error"}}
+400 | BadRequest | 400 | no | context_length_exceeded | 8192 | {"error":{"message":"This model's maximum context length is 8192 tokens","code":"context_length_exceeded"}}
+422 | BadRequest | 400 | no | - | stream_options: Extra inputs | {"object":"error","message":{"detail":[{"loc":["body","stream_options"],"msg":"Extra inputs are not permitted"}]},"type":"invalid_request_error"}
+422 | BadRequest | 400 | no | - | model: Field required | {"detail":[{"loc":["body","model"],"msg":"Field required"}]}
+422 | BadRequest | 400 | no | - | n: no | {"object":"error","message":"{\"detail\":[{\"loc\":[\"body\",\"n\"],\"msg\":\"no\"}]}","code":"1000"}
+400 | BadRequest | 400 | no | - | too short | {"message":"invalid request: too short"}
+400 | BadRequest | 400 | no | - | bad | [{"error":{"code":400,"message":"bad","status":"INVALID_ARGUMENT"}}]
+413 | BadRequest | 413 | no | - | too large | {"error":{"message":"too large"}}
+500 | BadRequest | 400 | no | - | image | {"error":{"code":500,"message":"image input is not supported - hint","type":"server_error"}}
+400 | ContentFilter | 400 | no | content_filter | filtered | {"error":{"message":"filtered","code":"content_filter","param":"prompt"}}
+404 | NotFound | 404 | no | model_not_found | `x` | {"error":{"message":"The model `x` does not exist","code":"model_not_found"}}
+404 | NotFound | 404 | no | model_not_found | deployment | {"error":{"code":"DeploymentNotFound","message":"The API deployment does not exist"}}
+404 | NotFound | 404 | no | not_found | File | {"error":{"message":"File Not Found","type":"not_found_error","code":404}}
+403 | Permission | 403 | no | permission_denied | Country | {"error":{"message":"Country, region, or territory not supported","type":"request_forbidden","code":"unsupported_country_region_territory"}}
+"#,
+    );
+    let failure = of(400, r#"{"error":{"message":"m","param":"top_p"}}"#);
+    assert_eq!(failure.source, Source::Client);
+    assert_eq!(failure.body.param.as_deref(), Some("top_p"));
 }
 
 #[test]
 fn faults_of_the_credential_are_not_the_callers() {
-    use FailureKind::{Auth, Quota};
-    check(vec![
-        (
-            401,
-            json!({"error": {"message": "Incorrect API key provided: sk-abcdefgh12345678.", "code": "invalid_api_key"}}),
-            Auth,
-            502,
-            false,
-            "provider_auth_error",
-            "'acme' rejected",
-        ),
-        (
-            401,
-            json!({"detail": "Invalid authentication"}),
-            Auth,
-            502,
-            false,
-            "provider_auth_error",
-            "Invalid authentication",
-        ),
-        (
-            403,
-            json!({"errors": [{"code": 10000, "message": "Authentication error"}], "success": false}),
-            Auth,
-            502,
-            false,
-            "provider_auth_error",
-            "HTTP 403",
-        ),
-        (
-            400,
-            json!({"error": {"message": "API key not valid", "status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}}),
-            Auth,
-            502,
-            false,
-            "provider_auth_error",
-            "API key not valid",
-        ),
-        (
-            429,
-            json!({"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}),
-            Quota,
-            429,
-            false,
-            "insufficient_quota",
-            "quota",
-        ),
-        (
-            402,
-            json!({"error": {"message": "Insufficient Balance", "code": "invalid_request_error"}}),
-            Quota,
-            429,
-            false,
-            "insufficient_quota",
-            "Balance",
-        ),
-        (
-            200,
-            json!({"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}),
-            Quota,
-            429,
-            false,
-            "insufficient_quota",
-            "balance",
-        ),
-    ]);
+    check(
+        r#"
+401 | Auth | 502 | no | provider_auth_error | 'acme' rejected | {"error":{"message":"Incorrect API key provided: sk-abcdefgh12345678.","code":"invalid_api_key"}}
+401 | Auth | 502 | no | provider_auth_error | Invalid authentication | {"detail":"Invalid authentication"}
+403 | Auth | 502 | no | provider_auth_error | HTTP 403 | {"errors":[{"code":10000,"message":"Authentication error"}],"success":false}
+400 | Auth | 502 | no | provider_auth_error | API key not valid | {"error":{"message":"API key not valid","status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}
+429 | Quota | 429 | no | insufficient_quota | quota | {"error":{"message":"You exceeded your current quota","code":"insufficient_quota"}}
+402 | Quota | 429 | no | insufficient_quota | Balance | {"error":{"message":"Insufficient Balance","code":"invalid_request_error"}}
+200 | Quota | 429 | no | insufficient_quota | balance | {"base_resp":{"status_code":1008,"status_msg":"insufficient balance"}}
+"#,
+    );
     let failure = of(
         401,
-        &json!({"error": {"message": "wrong key sk-abcdefgh12345678"}}),
+        r#"{"error":{"message":"wrong key sk-abcdefgh12345678"}}"#,
     );
     assert_eq!(failure.source, Source::Gateway);
     assert!(!failure.body.message.contains("abcdefgh"), "{failure}");
@@ -262,135 +80,26 @@ fn faults_of_the_credential_are_not_the_callers() {
 
 #[test]
 fn faults_of_the_provider() {
-    use FailureKind::{BadAnswer, Overloaded, RateLimit, Server, Timeout};
-    check(vec![
-        (
-            429,
-            json!({"error": {"code": 429, "message": "Provider returned error", "metadata": {"raw": "m is temporarily rate-limited upstream"}}}),
-            RateLimit,
-            429,
-            true,
-            "rate_limit_exceeded",
-            "rate-limited upstream",
-        ),
-        (
-            429,
-            json!({"error": {"message": "x", "metadata": {"raw": "{\"error\":{\"message\":\"inner cause\"}}"}}}),
-            RateLimit,
-            429,
-            true,
-            "rate_limit_exceeded",
-            "inner cause",
-        ),
-        (
-            429,
-            json!({"code": "Throttling.RateQuota", "message": "Requests rate limit exceeded"}),
-            RateLimit,
-            429,
-            true,
-            "rate_limit_exceeded",
-            "limit exceeded",
-        ),
-        (
-            503,
-            json!({"error": "Model is currently loading", "estimated_time": 20.0}),
-            Overloaded,
-            503,
-            true,
-            "overloaded",
-            "loading",
-        ),
-        (
-            529,
-            json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}),
-            Overloaded,
-            503,
-            true,
-            "overloaded",
-            "Overloaded",
-        ),
-        (
-            503,
-            Value::Null,
-            Overloaded,
-            503,
-            true,
-            "overloaded",
-            "no message",
-        ),
-        (
-            500,
-            json!({"error": {"message": "boom"}}),
-            Server,
-            502,
-            true,
-            "server_error",
-            "boom",
-        ),
-        (
-            424,
-            json!({"message": "model error"}),
-            Server,
-            502,
-            true,
-            "server_error",
-            "model error",
-        ),
-        (
-            520,
-            json!({}),
-            Server,
-            502,
-            true,
-            "server_error",
-            "HTTP 520",
-        ),
-        (
-            504,
-            json!({"error": {"message": "slow"}}),
-            Timeout,
-            504,
-            true,
-            "timeout",
-            "slow",
-        ),
-        (
-            408,
-            json!({"error": {"message": "slow"}}),
-            Timeout,
-            503,
-            true,
-            "timeout",
-            "slow",
-        ),
-        (
-            302,
-            json!({}),
-            BadAnswer,
-            502,
-            false,
-            "server_error",
-            "HTTP 302",
-        ),
-        (
-            400,
-            json!({"error": {"message": "Tool call validation failed", "code": "tool_use_failed"}}),
-            BadAnswer,
-            502,
-            true,
-            "tool_use_failed",
-            "validation",
-        ),
-        (
-            200,
-            json!({"error": {"code": 500, "message": "late"}}),
-            Server,
-            502,
-            true,
-            "server_error",
-            "late",
-        ),
-    ]);
+    check(
+        r#"
+429 | RateLimit | 429 | yes | rate_limit_exceeded | limited upstream | {"error":{"code":429,"message":"Provider returned error","metadata":{"raw":"m is temporarily rate-limited upstream"}}}
+429 | RateLimit | 429 | yes | rate_limit_exceeded | inner cause | {"error":{"message":"x","metadata":{"raw":"{\"error\":{\"message\":\"inner cause\"}}"}}}
+429 | RateLimit | 429 | yes | rate_limit_exceeded | limit exceeded | {"code":"Throttling.RateQuota","message":"Requests rate limit exceeded"}
+503 | Overloaded | 503 | yes | overloaded | loading | {"error":"Model is currently loading","estimated_time":20.0}
+529 | Overloaded | 503 | yes | overloaded | Overloaded | {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}
+503 | Overloaded | 503 | yes | overloaded | no message | null
+500 | Server | 502 | yes | server_error | boom | {"error":{"message":"boom"}}
+424 | Server | 502 | yes | server_error | model error | {"message":"model error"}
+520 | Server | 502 | yes | server_error | HTTP 520 | {}
+504 | Timeout | 504 | yes | timeout | slow | {"error":{"message":"slow"}}
+408 | Timeout | 503 | yes | timeout | slow | {"error":{"message":"slow"}}
+302 | BadAnswer | 502 | no | server_error | HTTP 302 | {}
+400 | BadAnswer | 502 | yes | tool_use_failed | validation | {"error":{"message":"Tool call validation failed","code":"tool_use_failed"}}
+200 | Server | 502 | yes | server_error | late | {"error":{"code":500,"message":"late"}}
+"#,
+    );
+    let failure = of(500, "{}");
+    assert_eq!(failure.source, Source::Upstream);
 }
 
 #[test]

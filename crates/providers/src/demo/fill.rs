@@ -207,6 +207,8 @@ impl<'a> Filler<'a> {
             url(prompt).map(str::to_owned)
         } else if named(key, &["date", "day"]) {
             prompt.word(is_date).map(str::to_owned)
+        } else if named(key, &["amount", "price", "number", "count", "quantity"]) {
+            prompt.numbers().first().map(f64::to_string)
         } else if named(key, &["city", "location", "place", "country"]) {
             prompt.proper_name()
         } else if named(key, &["expression", "formula", "dice"]) {

@@ -82,7 +82,17 @@ impl ResponsesDecoder {
             .unwrap_or_else(|| Failure::bad_answer(self.provider, "reported a failed response"))
     }
 
+    /// Begins an item. Messages and thoughts do not overlap here, though OpenRouter's do: one
+    /// that is still open ends first, and its own end is overheard when it comes.
     fn begin(&mut self, upstream_index: Option<u64>, item: Item) -> usize {
+        if is_text(&item) {
+            for at in 0..self.slots.len() {
+                if self.slots[at].is_open_text() {
+                    let events = self.slots[at].end(None, self.provider);
+                    self.push(events);
+                }
+            }
+        }
         let (slot, event) = Slot::begin(self.slots.len(), upstream_index, item, self.provider);
         self.slots.push(slot);
         self.push([event]);
@@ -91,26 +101,23 @@ impl ResponsesDecoder {
 
     fn done(&mut self, upstream_index: Option<u64>, item: Item) {
         let id = item.id().unwrap_or_default();
-        let at = self.find(upstream_index, id);
+        let at = self
+            .find(upstream_index, id)
+            .filter(|at| self.slots[*at].is_kind(&item));
         let at = at.unwrap_or_else(|| self.begin(upstream_index, item.clone()));
         let events = self.slots[at].end(Some(item), self.provider);
         self.push(events);
     }
 
-    /// The open item that an event is about: by index, by id (some rotate it), or, where
-    /// neither is told, the last one.
+    /// The item that an event is about: by index, by id (some rotate it), or, where neither
+    /// is told, the last one that is open.
     fn find(&self, index: Option<u64>, id: &str) -> Option<usize> {
-        let by = |wanted: &dyn Fn(&Slot) -> bool| {
-            let mut slots = self.slots.iter();
-            slots.rposition(|slot| slot.open && wanted(slot))
-        };
-        if index.is_some() {
-            return by(&|slot| slot.upstream_index == index);
-        }
-        if id.is_empty() {
-            return by(&|_| true);
-        }
-        by(&|slot| slot.upstream_id == id)
+        let mut slots = self.slots.iter();
+        slots.rposition(|slot| match (index, id) {
+            (Some(_), _) => slot.upstream_index == index,
+            (None, "") => slot.open,
+            (None, id) => slot.upstream_id == id,
+        })
     }
 
     fn inside(&mut self, value: Value) {
@@ -196,6 +203,10 @@ impl Decoder for ResponsesDecoder {
         }
         Err(self.bad("ended its stream in the middle of the answer"))
     }
+}
+
+fn is_text(item: &Item) -> bool {
+    matches!(item, Item::Message(_) | Item::Reasoning(_))
 }
 
 fn with_id(mut item: Item, id: &str) -> Item {

@@ -55,17 +55,41 @@ impl Slot {
         self.item.kind() == item.kind()
     }
 
-    /// An event inside the item.
+    /// Whether it is a message or thoughts and still open.
+    pub(super) fn is_open_text(&self) -> bool {
+        self.open && matches!(self.item, Item::Message(_) | Item::Reasoning(_))
+    }
+
+    /// Whether a text of this kind belongs into this item.
+    fn takes(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Text | Kind::Refusal => matches!(self.item, Item::Message(_)),
+            Kind::Summary | Kind::Thought => matches!(self.item, Item::Reasoning(_)),
+            Kind::Arguments => matches!(self.item, Item::FunctionCall(_)),
+            Kind::CustomInput => matches!(self.item, Item::CustomToolCall(_)),
+            Kind::McpArguments => matches!(self.item, Item::McpCall(_)),
+        }
+    }
+
+    /// An event inside the item; nothing happens in one that has ended.
     pub(super) fn inside(&mut self, mut event: ItemEvent) -> Vec<Event> {
         let mut out = Vec::new();
+        if !self.open {
+            return out;
+        }
         match Kind::of(&event) {
+            Some((kind, _)) if !self.takes(kind) => {}
             Some((kind, step)) => {
                 let at = kind.place(&event);
                 self.lane(kind, at, &mut out);
                 self.step(kind, at, step, &mut event, &mut out);
             }
             None if event.kind == name::PART_ADDED || event.kind == name::PART_DONE => {}
-            None if event.kind == name::ANNOTATION_ADDED => self.annotation(event, &mut out),
+            None if event.kind == name::ANNOTATION_ADDED => {
+                if self.takes(Kind::Text) {
+                    self.annotation(event, &mut out);
+                }
+            }
             None => {
                 event.item_id.clone_from(&self.id);
                 event.output_index = self.index;
@@ -87,6 +111,7 @@ impl Slot {
             self.lane(kind, at, &mut out);
             self.whole(kind, at, &whole, &mut out);
         }
+        self.late_annotations(&item, &mut out);
         self.no_arguments(&item, &mut out);
         self.close_lanes(&mut out);
         self.complete(&mut item);
@@ -204,6 +229,32 @@ impl Slot {
             lane.annotations.push(annotation);
             vec![event]
         });
+    }
+
+    /// Annotations that only the finished item has.
+    fn late_annotations(&mut self, item: &Item, out: &mut Vec<Event>) {
+        let Item::Message(Message {
+            content: Content::Parts(parts),
+            ..
+        }) = item
+        else {
+            return;
+        };
+        for (at, part) in parts.iter().enumerate() {
+            let Part::OutputText(part) = part else {
+                continue;
+            };
+            let known = self.lanes.iter().find(|lane| lane.at == at);
+            let known = known.map_or(0, |lane| lane.annotations.len());
+            for annotation in part.annotations.iter().skip(known) {
+                let event = ItemEvent {
+                    content_index: Some(at),
+                    annotation: Some(annotation.clone()),
+                    ..ItemEvent::default()
+                };
+                self.annotation(event, out);
+            }
+        }
     }
 
     /// Fills in what a sloppy server leaves out of the finished item.

@@ -16,8 +16,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 fn files(dialect: &str, ending: &str) -> Vec<(String, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(dialect);
-    let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(dialect);
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     paths.sort();
     let found: Vec<_> = paths
         .into_iter()
@@ -66,7 +71,10 @@ fn wire(event: &Event) -> Value {
     let bytes = event.encode(0, None).unwrap();
     let text = String::from_utf8(bytes.to_vec()).unwrap();
     let mut value: Value = serde_json::from_str(text.split_once("data: ").unwrap().1).unwrap();
-    value.as_object_mut().unwrap().shift_remove("sequence_number");
+    value
+        .as_object_mut()
+        .unwrap()
+        .shift_remove("sequence_number");
     value
 }
 
@@ -79,12 +87,19 @@ fn status(status: &TurnStatus) -> String {
 }
 
 fn of_stream(stream: &str) -> &'static dyn Provider {
-    let line = stream.trim_start_matches('\u{feff}').lines().next().unwrap();
+    let line = stream
+        .trim_start_matches('\u{feff}')
+        .lines()
+        .next()
+        .unwrap();
     provider(line.strip_prefix(": provider ").unwrap().trim())
 }
 
 fn streams(dialect: &str) {
-    let turn = TurnRequest { model: "m".to_owned(), ..TurnRequest::default() };
+    let turn = TurnRequest {
+        model: "m".to_owned(),
+        ..TurnRequest::default()
+    };
     for (name, stream) in files(dialect, ".sse") {
         let provider = of_stream(&stream);
         let whole = run::stream(provider, &turn, [stream.as_bytes()]);
@@ -166,7 +181,10 @@ fn demo_turns() {
     for (name, text) in files("demo", ".turn.json") {
         let (name_of_provider, turn) = turns::read(&text);
         let events = provider(&name_of_provider).local(&turn).unwrap();
-        let outcome = Outcome { events, failure: None };
+        let outcome = Outcome {
+            events,
+            failure: None,
+        };
         check::order(&outcome);
         compare("demo", &name, &lines(&outcome));
     }
@@ -191,6 +209,18 @@ proptest! {
         }
     }
 
+    /// The same for a server that sends events of the Responses API in any order.
+    #[test]
+    fn odd_events_never_break_the_order(events in proptest::collection::vec(event(), 0..14)) {
+        let turn = TurnRequest::default();
+        let mut stream = String::new();
+        for event in events {
+            write!(stream, "data: {event}\n\n").unwrap();
+        }
+        stream.push_str("data: {\"type\":\"response.completed\",\"response\":{\"status\":\"completed\"}}\n\n");
+        check::nesting(&run::stream(provider("openai"), &turn, [stream.as_bytes()]));
+    }
+
     /// Whatever a server says in the shape of chunks, the events keep their order.
     #[test]
     fn odd_chunks_never_break_the_order(chunks in proptest::collection::vec(chunk(), 0..12)) {
@@ -205,14 +235,63 @@ proptest! {
 }
 
 fn chunk() -> impl Strategy<Value = Value> {
-    let text = prop_oneof![Just(Value::Null), Just(json!("")), Just(json!("a")), Just(json!([{"type": "text", "text": "b"}])), Just(json!([{"type": "thinking", "thinking": [{"text": "c"}]}]))];
+    let text = prop_oneof![
+        Just(Value::Null),
+        Just(json!("")),
+        Just(json!("a")),
+        Just(json!([{"type": "text", "text": "b"}])),
+        Just(json!([{"type": "thinking", "thinking": [{"text": "c"}]}]))
+    ];
     let call = (proptest::option::of(0u64..3), prop_oneof![Just(Value::Null), Just(json!("")), Just(json!("x")), Just(json!("y"))], prop_oneof![Just(Value::Null), Just(json!("")), Just(json!("f"))], prop_oneof![Just(Value::Null), Just(json!("{}")), Just(json!("{"))])
         .prop_map(|(index, id, name, arguments)| json!({"index": index, "id": id, "function": {"name": name, "arguments": arguments}}));
-    let finish = prop_oneof![4 => Just(Value::Null), 1 => Just(json!("stop")), 1 => Just(json!("length"))];
+    let finish =
+        prop_oneof![4 => Just(Value::Null), 1 => Just(json!("stop")), 1 => Just(json!("length"))];
     let reasoning = prop_oneof![3 => Just(Value::Null), 1 => Just(json!("t"))];
     let details = prop_oneof![3 => Just(json!([])), 1 => Just(json!([{"type": "reasoning.text", "text": "d", "index": 0}])), 1 => Just(json!([{"type": "reasoning.text", "signature": "s", "index": 0}]))];
     let refusal = prop_oneof![5 => Just(Value::Null), 1 => Just(json!("no"))];
     (text, proptest::collection::vec(call, 0..2), finish, reasoning, details, refusal).prop_map(|(content, calls, finish, reasoning, details, refusal)| {
         json!({"choices": [{"index": 0, "finish_reason": finish, "delta": {"content": content, "tool_calls": calls, "reasoning": reasoning, "reasoning_details": details, "refusal": refusal}}]})
+    })
+}
+
+fn event() -> impl Strategy<Value = Value> {
+    let items = prop_oneof![
+        Just(json!({"type": "message", "role": "assistant", "content": []})),
+        Just(
+            json!({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "ab"}, {"type": "refusal", "refusal": "no"}]})
+        ),
+        Just(
+            json!({"type": "reasoning", "summary": [{"type": "summary_text", "text": "s"}], "content": [{"type": "reasoning_text", "text": "t"}]})
+        ),
+        Just(json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"})),
+        Just(json!({"type": "custom_tool_call", "call_id": "c", "name": "f", "input": "xy"})),
+    ];
+    let kinds = prop_oneof![
+        3 => Just("response.output_item.added"),
+        3 => Just("response.output_item.done"),
+        1 => Just("response.content_part.added"),
+        1 => Just("response.content_part.done"),
+        2 => Just("response.output_text.delta"),
+        1 => Just("response.output_text.done"),
+        1 => Just("response.output_text.annotation.added"),
+        1 => Just("response.refusal.delta"),
+        1 => Just("response.reasoning_summary_part.added"),
+        1 => Just("response.reasoning_summary_text.delta"),
+        1 => Just("response.reasoning_summary_part.done"),
+        1 => Just("response.reasoning_text.delta"),
+        1 => Just("response.reasoning_text.done"),
+        2 => Just("response.function_call_arguments.delta"),
+        1 => Just("response.function_call_arguments.done"),
+        1 => Just("response.custom_tool_call_input.delta"),
+    ];
+    let ids = prop_oneof![Just("i1"), Just("i2"), Just("")];
+    (kinds, items, ids, proptest::option::of(0u64..3), 0u64..2).prop_map(|(kind, mut item, id, index, at)| {
+        item["id"] = id.into();
+        let part = json!({"type": "output_text", "text": "a"});
+        let mut value = json!({"type": kind, "item_id": id, "content_index": at, "summary_index": at, "delta": "a", "text": "ab", "arguments": "ab", "part": part, "annotation": {"n": at}, "item": item});
+        if let Some(index) = index {
+            value["output_index"] = index.into();
+        }
+        value
     })
 }

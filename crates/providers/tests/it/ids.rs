@@ -26,7 +26,9 @@ impl Ids {
     }
 
     fn name(&mut self, text: &str) -> Option<String> {
-        let prefix = PREFIXES.into_iter().find(|prefix| text.starts_with(prefix))?;
+        let prefix = PREFIXES
+            .into_iter()
+            .find(|prefix| text.starts_with(prefix))?;
         let rest = &text[prefix.len()..];
         if rest.len() != 48 || !rest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;

@@ -28,7 +28,10 @@ fn files(folder: &Path, endings: &[&str]) -> Vec<(String, PathBuf)> {
         .map(|entry| entry.unwrap().path())
         .filter_map(|path| {
             let name = path.file_name()?.to_str()?.to_owned();
-            endings.iter().any(|ending| name.ends_with(ending)).then_some((name, path))
+            endings
+                .iter()
+                .any(|ending| name.ends_with(ending))
+                .then_some((name, path))
         })
         .collect();
     out.sort();
@@ -68,7 +71,9 @@ fn chat_text(stream: &str) -> String {
         let value: Value = serde_json::from_str(data).unwrap_or_default();
         match &value["choices"][0]["delta"]["content"] {
             Value::String(text) => out.push_str(text),
-            Value::Array(parts) => out.extend(parts.iter().filter_map(|part| part["text"].as_str())),
+            Value::Array(parts) => {
+                out.extend(parts.iter().filter_map(|part| part["text"].as_str()));
+            }
             _ => {}
         }
     }
@@ -82,13 +87,18 @@ fn chat_streams() {
     for (file, path) in files(&folder, &[".sse"]) {
         let stream = fs::read_to_string(path).unwrap();
         let outcome = run::stream(vendor(&file), &TurnRequest::default(), [stream.as_bytes()]);
+        println!("{file}");
         check::order(&outcome);
         if outcome.failure.is_some() {
             failed.insert(file.clone());
         }
         // Two data lines of one event are one chunk: the plain reading cannot see that.
         if file != "sse_framing.1.sse" {
-            assert_eq!(deltas(&outcome, name::TEXT_DELTA), chat_text(&stream), "{file}");
+            assert_eq!(
+                deltas(&outcome, name::TEXT_DELTA),
+                chat_text(&stream),
+                "{file}"
+            );
         }
     }
     let expected = [
@@ -96,7 +106,10 @@ fn chat_streams() {
         "openrouter_stream_error_in_chunk.1.sse",
         "truncated_streamed.1.sse",
     ];
-    assert_eq!(failed.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    assert_eq!(
+        failed.iter().map(String::as_str).collect::<Vec<_>>(),
+        expected
+    );
 }
 
 #[test]
@@ -141,20 +154,43 @@ fn whole(file: &str, answer: &Value, body: &str) {
 }
 
 fn responses_text(lines: &[Value]) -> String {
-    let deltas = lines.iter().filter(|event| event["type"] == name::TEXT_DELTA);
+    let deltas = lines
+        .iter()
+        .filter(|event| event["type"] == name::TEXT_DELTA);
     deltas.filter_map(|event| event["delta"].as_str()).collect()
 }
 
 fn check_responses(file: &str, stream: &str) -> Outcome {
-    let outcome = run::stream(provider("openai"), &TurnRequest::default(), [stream.as_bytes()]);
+    let outcome = run::stream(
+        provider("openai"),
+        &TurnRequest::default(),
+        [stream.as_bytes()],
+    );
+    println!("{file}");
     check::order(&outcome);
     let data = stream.lines().filter_map(|line| line.strip_prefix("data:"));
-    let events: Vec<Value> = data.filter_map(|data| serde_json::from_str(data).ok()).collect();
-    assert_eq!(deltas(&outcome, name::TEXT_DELTA), responses_text(&events), "{file}");
-    let last = events.iter().rev().find(|event| event["type"] == "response.completed");
+    let events: Vec<Value> = data
+        .filter_map(|data| serde_json::from_str(data).ok())
+        .collect();
+    assert_eq!(
+        deltas(&outcome, name::TEXT_DELTA),
+        responses_text(&events),
+        "{file}"
+    );
+    let last = events
+        .iter()
+        .rev()
+        .find(|event| event["type"] == "response.completed");
     if let Some(response) = last.map(|event| &event["response"]) {
-        let done = outcome.events.iter().filter(|event| matches!(event, TurnEvent::Item(Event::ItemDone { .. })));
-        assert_eq!(done.count(), response["output"].as_array().unwrap().len(), "{file}");
+        let done = outcome
+            .events
+            .iter()
+            .filter(|event| matches!(event, TurnEvent::Item(Event::ItemDone { .. })));
+        assert_eq!(
+            done.count(),
+            response["output"].as_array().unwrap().len(),
+            "{file}"
+        );
     }
     outcome
 }
@@ -167,7 +203,10 @@ fn responses_streams() {
         for (file, path) in files(&folder, &[".sse", ".chunks.txt"]) {
             let mut stream = fs::read_to_string(path).unwrap();
             if file.ends_with(".chunks.txt") {
-                stream = stream.lines().map(|line| format!("data: {line}\n\n")).collect();
+                stream = stream
+                    .lines()
+                    .map(|line| format!("data: {line}\n\n"))
+                    .collect();
             }
             // Resumed streams begin in the middle, which no turn of ours does.
             if check_responses(&file, &stream).failure.is_some() {
@@ -175,12 +214,20 @@ fn responses_streams() {
             }
         }
     }
-    assert_eq!(failed, ["error-quota-stream.2025-11.chunks.txt", "openai_error_in_stream.1.sse"]);
+    assert_eq!(
+        failed,
+        [
+            "error-quota-stream.2025-11.chunks.txt",
+            "openai_error_in_stream.1.sse"
+        ]
+    );
 }
 
 #[test]
 fn a_real_llama_cpp_server() {
-    let Some(folder) = folder("llama-server") else { return };
+    let Some(folder) = folder("llama-server") else {
+        return;
+    };
     let mut streams = 0;
     for (file, path) in files(&folder, &[".response.txt"]) {
         let text = fs::read_to_string(path).unwrap().replace("\r\n", "\n");
@@ -188,19 +235,38 @@ fn a_real_llama_cpp_server() {
         let status: u16 = head.split(' ').nth(1).unwrap().parse().unwrap();
         let is_stream = head.contains("text/event-stream");
         streams += usize::from(is_stream);
-        let is_chat = file.starts_with("chat_") || file.starts_with("plain_chat") || file.starts_with("error_");
+        let is_chat = file.starts_with("chat_")
+            || file.starts_with("plain_chat")
+            || file.starts_with("error_");
         if is_chat && is_stream {
-            let outcome = run::stream(provider("llama-cpp"), &TurnRequest::default(), [body.as_bytes()]);
+            let outcome = run::stream(
+                provider("llama-cpp"),
+                &TurnRequest::default(),
+                [body.as_bytes()],
+            );
             check::order(&outcome);
-            assert_eq!(outcome.failure.is_some(), file.starts_with("error_"), "{file}");
-            assert_eq!(deltas(&outcome, name::TEXT_DELTA), chat_text(body), "{file}");
+            assert_eq!(
+                outcome.failure.is_some(),
+                file.starts_with("error_"),
+                "{file}"
+            );
+            assert_eq!(
+                deltas(&outcome, name::TEXT_DELTA),
+                chat_text(body),
+                "{file}"
+            );
         } else if file.starts_with("responses_") && is_stream {
             let outcome = check_responses(&file, body);
             assert_eq!(outcome.failure.is_some(), file.contains("error"), "{file}");
         } else if is_chat && status >= 400 {
-            let failure = provider("llama-cpp").classify(status, &HeaderMap::new(), body.as_bytes());
+            let failure =
+                provider("llama-cpp").classify(status, &HeaderMap::new(), body.as_bytes());
             let bad_key = file.starts_with("error_auth");
-            assert_eq!(failure.kind == FailureKind::Auth, bad_key, "{file}: {failure:?}");
+            assert_eq!(
+                failure.kind == FailureKind::Auth,
+                bad_key,
+                "{file}: {failure:?}"
+            );
         }
     }
     assert!(streams > 5, "only {streams} streams");

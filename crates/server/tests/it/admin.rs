@@ -308,45 +308,60 @@ async fn a_key_makes_no_key_that_may_do_more() {
     assert_eq!(made.status, 403);
 }
 
+/// Everything that names a row of the default workspace; `{id}` is an API key's.
+const ROWS: [(&str, &str); 11] = [
+    ("GET", "/v1/virtual-keys/main"),
+    ("PUT", "/v1/virtual-keys/main"),
+    ("DELETE", "/v1/virtual-keys/main"),
+    ("GET", "/v1/virtual-keys/openai"),
+    ("GET", "/v1/api-keys/{id}"),
+    ("PUT", "/v1/api-keys/{id}"),
+    ("DELETE", "/v1/api-keys/{id}"),
+    ("GET", "/v1/logs/log-mine"),
+    ("GET", "/v1/logs/log-mine?workspace_id=ws-default"),
+    ("GET", "/v1/logs?workspace_id=ws-default"),
+    ("GET", "/v1/virtual-keys?workspaceId=default"),
+];
+
+const ALL_SCOPES: [&str; 9] = [
+    "virtual_keys.read",
+    "virtual_keys.update",
+    "virtual_keys.delete",
+    "virtual_keys.list",
+    "api_keys.read",
+    "api_keys.update",
+    "api_keys.delete",
+    "logs.view",
+    "logs.list",
+];
+
 #[tokio::test]
 async fn another_workspace_sees_nothing() {
     let gateway = Gateway::new().await;
     let other = json!({"name": "Other"});
-    let other = gateway
+    let made = gateway
         .admin("POST", "/v1/admin/workspaces", Some(&other))
         .await
         .json();
-    assert_eq!(other["slug"], "other");
-    let taken = gateway
-        .admin(
-            "POST",
-            "/v1/admin/workspaces",
-            Some(&json!({"name": "Other"})),
-        )
+    assert_eq!(made["slug"], "other");
+    assert_eq!(
+        gateway
+            .admin("POST", "/v1/admin/workspaces", Some(&other))
+            .await
+            .status,
+        409
+    );
+    let foreign = gateway
+        .key_in(made["id"].as_str().unwrap(), &ALL_SCOPES)
         .await;
-    assert_eq!(taken.status, 409);
-    let scopes = [
-        "virtual_keys.read",
-        "virtual_keys.update",
-        "virtual_keys.delete",
-        "virtual_keys.list",
-        "api_keys.read",
-        "api_keys.update",
-        "api_keys.delete",
-        "logs.view",
-        "logs.list",
-    ];
-    let foreign = gateway.key_in(other["id"].as_str().unwrap(), &scopes).await;
     gateway
         .admin("POST", "/v1/virtual-keys", Some(&main_key()))
         .await;
     let path = "/v1/api-keys/workspace/service";
-    let id = gateway
+    let mine = gateway
         .admin("POST", path, Some(&json!({"name": "mine"})))
         .await
-        .json()["id"]
-        .clone();
-    let id = id.as_str().unwrap();
+        .json();
     gateway
         .app
         .store
@@ -354,22 +369,8 @@ async fn another_workspace_sees_nothing() {
         .await
         .unwrap();
     let body = json!({"name": "stolen"});
-    for (method, path) in [
-        ("GET", "/v1/virtual-keys/main".to_owned()),
-        ("PUT", "/v1/virtual-keys/main".to_owned()),
-        ("DELETE", "/v1/virtual-keys/main".to_owned()),
-        ("GET", "/v1/virtual-keys/openai".to_owned()),
-        ("GET", format!("/v1/api-keys/{id}")),
-        ("PUT", format!("/v1/api-keys/{id}")),
-        ("DELETE", format!("/v1/api-keys/{id}")),
-        ("GET", "/v1/logs/log-mine".to_owned()),
-        (
-            "GET",
-            "/v1/logs/log-mine?workspace_id=ws-default".to_owned(),
-        ),
-        ("GET", "/v1/logs?workspace_id=ws-default".to_owned()),
-        ("GET", "/v1/virtual-keys?workspaceId=default".to_owned()),
-    ] {
+    for (method, path) in ROWS {
+        let path = path.replace("{id}", mine["id"].as_str().unwrap());
         let sent = (method == "PUT").then_some(&body);
         let answer = gateway.call(&foreign, method, &path, sent).await;
         assert_eq!(answer.status, 404, "{method} {path}: {}", answer.text);

@@ -3,6 +3,7 @@
 use crate::harness::{ADMIN, Answer, Gateway};
 use axum::body::Body;
 use http::Request;
+use portunus::router;
 use portunus::settings::Settings;
 use serde_json::json;
 use tower::ServiceExt;
@@ -184,4 +185,16 @@ async fn metrics_are_for_the_admin_when_others_can_reach_them() {
     .await;
     assert_eq!(gateway.send("GET", "/metrics", &[], None).await.status, 401);
     assert_eq!(gateway.admin("GET", "/metrics", None).await.status, 200);
+}
+
+#[tokio::test]
+async fn metrics_leave_the_api_when_they_have_a_listener_of_their_own() {
+    let address = Some("127.0.0.1:0".parse().unwrap());
+    let gateway = Gateway::with(|settings| settings.metrics.listen = address).await;
+    assert_eq!(gateway.admin("GET", "/metrics", None).await.status, 404);
+    for path in ["/metrics", "/livez", "/readyz"] {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let answer = router::probes(&gateway.app).oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+    }
 }

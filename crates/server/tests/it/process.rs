@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -397,10 +398,12 @@ fn the_demo_shows_the_whole_way_and_leaves_nothing_behind() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
-/// A chat provider that sends the begin of an answer and then nothing more.
-fn stalling_provider() -> String {
+/// A chat provider that sends the begin of an answer and then nothing more. Its address, and a
+/// sign for each request that it got.
+fn stalling_provider() -> (String, Receiver<()>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
+    let (sender, receiver) = channel();
     std::thread::spawn(move || {
         let mut held = Vec::new();
         while let Ok((mut stream, _)) = listener.accept() {
@@ -415,9 +418,40 @@ fn stalling_provider() -> String {
                 format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n{event}");
             stream.write_all(answer.as_bytes()).unwrap();
             held.push(stream);
+            sender.send(()).unwrap();
         }
     });
-    address
+    (address, receiver)
+}
+
+impl Running {
+    /// Sends a request to `@slow/m`; nothing is read yet.
+    fn ask_slow(&self, key: &str, stream: bool) -> TcpStream {
+        let body = format!(r#"{{"model":"@slow/m","input":"hi","stream":{stream}}}"#);
+        let head = format!(
+            "POST /v1/responses HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+             authorization: Bearer {key}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut connection = self.connect();
+        connection.write_all(head.as_bytes()).unwrap();
+        connection
+    }
+
+    /// The API key that the first start printed.
+    fn first_key(&self) -> String {
+        let said = self.lines.concat();
+        said.split_whitespace()
+            .find(|word| word.starts_with("pk-"))
+            .unwrap()
+            .to_owned()
+    }
+}
+
+fn rest_of(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
 }
 
 #[test]
@@ -426,14 +460,8 @@ fn what_outlives_grace_is_told_and_filed() {
     let settings = "[shutdown]\ndelay_ms = 0\ngrace_ms = 200\n";
     std::fs::write(folder.path().join("portunus.toml"), settings).unwrap();
     let mut gateway = Running::start(folder.path(), &[]);
-    let key = gateway
-        .lines
-        .concat()
-        .split_whitespace()
-        .find(|w| w.starts_with("pk-"))
-        .unwrap()
-        .to_owned();
-    let host = format!("http://{}/v1", stalling_provider());
+    let (provider, reached) = stalling_provider();
+    let host = format!("http://{provider}/v1");
     let make = [
         "virtual-key",
         "create",
@@ -441,15 +469,15 @@ fn what_outlives_grace_is_told_and_filed() {
         "openai-compatible",
         "--slug",
         "slow",
-        "--no-key",
     ];
     let place = [
-        "--custom-host",
-        &host,
         "--listen",
         &gateway.address,
         "--data-dir",
         "data",
+        "--no-key",
+        "--custom-host",
+        &host,
     ];
     assert!(
         portunus(folder.path())
@@ -459,39 +487,23 @@ fn what_outlives_grace_is_told_and_filed() {
             .unwrap()
             .success()
     );
-    let ask = |stream: bool| {
-        let body = format!(r#"{{"model":"@slow/m","input":"hi","stream":{stream}}}"#);
-        let mut connection = gateway.connect();
-        let head = format!(
-            "POST /v1/responses HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
-             authorization: Bearer {key}\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        connection.write_all(head.as_bytes()).unwrap();
-        connection
-    };
-    let (mut streamed, mut whole) = (ask(true), ask(false));
-    let mut said = Vec::new();
-    while !String::from_utf8_lossy(&said).contains("Hel") {
-        let mut piece = [0; 4096];
-        let length = streamed.read(&mut piece).unwrap();
-        assert!(length > 0, "{}", String::from_utf8_lossy(&said));
-        said.extend_from_slice(&piece[..length]);
+
+    let key = gateway.first_key();
+    let (mut streamed, mut whole) = (gateway.ask_slow(&key, true), gateway.ask_slow(&key, false));
+    for _ in 0..2 {
+        reached.recv_timeout(Duration::from_secs(20)).unwrap();
     }
     gateway.signal("-TERM");
-    streamed.read_to_end(&mut said).unwrap();
-    let said = String::from_utf8(said).unwrap();
-    assert!(
-        said.contains("event: error\ndata: {\"type\":\"error\",\"code\":\"shutting_down\""),
-        "{said}"
-    );
-    let mut answer = String::new();
-    whole.read_to_string(&mut answer).unwrap();
+    let said = rest_of(&mut streamed);
+    let words = "event: error\ndata: {\"type\":\"error\",\"code\":\"shutting_down\"";
+    assert!(said.contains("Hel") && said.contains(words), "{said}");
+    let answer = rest_of(&mut whole);
     assert!(
         answer.starts_with("HTTP/1.1 503") && answer.contains("x-should-retry: false"),
         "{answer}"
     );
     assert!(gateway.child.wait().unwrap().success());
+
     let logs = [
         "logs",
         "-o",
@@ -503,11 +515,7 @@ fn what_outlives_grace_is_told_and_filed() {
     ];
     let output = portunus(folder.path()).args(logs).output().unwrap();
     let list: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let outcomes: Vec<&Value> = list["data"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|row| &row["outcome"])
-        .collect();
+    let rows = list["data"].as_array().unwrap();
+    let outcomes: Vec<&Value> = rows.iter().map(|row| &row["outcome"]).collect();
     assert_eq!(outcomes, ["canceled", "canceled"]);
 }
