@@ -50,6 +50,26 @@ impl Call {
     }
 }
 
+#[cfg(test)]
+pub(crate) fn test_call(headers: &[(&str, &str)]) -> Call {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.insert(
+            http::HeaderName::try_from(*name).unwrap(),
+            value.parse().unwrap(),
+        );
+    }
+    Call {
+        principal: Principal::default(),
+        headers: map,
+        body: Bytes::new(),
+        received: Instant::now(),
+        request_id: "req_1".to_owned(),
+        trace_id: "t".to_owned(),
+        caller_credential: None,
+    }
+}
+
 /// The answer. The server adds trace id, request id and processing time.
 pub struct Reply {
     /// HTTP status.

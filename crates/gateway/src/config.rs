@@ -1,7 +1,7 @@
 //! The routing config of a request (`x-portkey-config`), as far as it is served.
 //!
-//! Served: `provider` (`@slug`), `virtual_key`, `retry.attempts`, `retry.on_status_codes` and
-//! our own `mcp_execution`. Every other field of Portkey's config is refused by name.
+//! Served: `provider` (`@slug`), `virtual_key`, `retry`, `request_timeout` and our own
+//! `mcp_execution`. Every other field of Portkey's config is refused by name.
 
 use crate::call::Call;
 use crate::error::Error;
@@ -9,8 +9,11 @@ use crate::policy::McpExecution;
 use http::HeaderMap;
 use portunus_protocol::error::{ErrorBody, code};
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 const HEADER: &str = "x-portkey-config";
+const TIMEOUT: &str = "x-portkey-request-timeout";
+const MAX_TIMEOUT_MS: u64 = 3_600_000;
 
 /// Portkey's default codes for a retry.
 const RETRY_CODES: [u16; 6] = [429, 500, 502, 503, 504, 529];
@@ -24,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) virtual_key: Option<String>,
     pub(crate) retry: Retry,
     pub(crate) mcp_execution: Option<McpExecution>,
+    /// Longest wait for the head of one attempt's answer.
+    pub(crate) request_timeout: Option<Duration>,
 }
 
 /// Repeats of one turn at one provider, never of a tool call.
@@ -31,6 +36,8 @@ pub(crate) struct Config {
 pub(crate) struct Retry {
     pub(crate) attempts: u32,
     pub(crate) on_status_codes: Vec<u16>,
+    /// Whether a wait that the provider asks for is granted.
+    pub(crate) use_retry_after: bool,
 }
 
 impl Default for Retry {
@@ -38,14 +45,25 @@ impl Default for Retry {
         Self {
             attempts: 0,
             on_status_codes: RETRY_CODES.to_vec(),
+            use_retry_after: true,
         }
     }
 }
 
 impl Config {
     /// The config in the headers, or an empty one.
-    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Error> {
+    pub(crate) fn of(call: &Call) -> Result<Self, Error> {
+        let headers = &call.headers;
         refuse_headers(headers)?;
+        let mut config = Self::in_header(call)?;
+        if let Some(text) = call.header(TIMEOUT) {
+            config.request_timeout = Some(timeout(TIMEOUT, text.parse().ok())?);
+        }
+        Ok(config)
+    }
+
+    fn in_header(call: &Call) -> Result<Self, Error> {
+        let headers = &call.headers;
         let Some(value) = headers.get(HEADER) else {
             return Ok(Self::default());
         };
@@ -55,6 +73,12 @@ impl Config {
             .trim();
         if text.is_empty() {
             return Ok(Self::default());
+        }
+        if !call.principal.defaults.allow_config_override {
+            return Err(invalid(
+                HEADER,
+                "may not be sent with this API key, whose allow_config_override is false",
+            ));
         }
         if text.starts_with("pc-") {
             return Err(unbuilt(HEADER, "stored configs"));
@@ -76,6 +100,9 @@ impl Config {
                     None => return Err(unbuilt(&at, "a bare provider name in a config")),
                 },
                 "retry" => config.retry = retry(&at, value)?,
+                "request_timeout" => {
+                    config.request_timeout = Some(timeout(&at, value.as_u64())?);
+                }
                 "mcp_execution" => {
                     let word = McpExecution::parse(text(&at, value)?);
                     let word = word
@@ -130,11 +157,26 @@ fn retry(at: &str, value: &Value) -> Result<Retry, Error> {
                 retry.attempts = u32::try_from(number).unwrap_or(0);
             }
             "on_status_codes" => retry.on_status_codes = codes(&at, value)?,
-            "use_retry_after_header" | "use_retry_after_headers" => {}
+            "use_retry_after_header" | "use_retry_after_headers" => {
+                let on = value
+                    .as_bool()
+                    .ok_or_else(|| invalid(&at, "must be a boolean"))?;
+                retry.use_retry_after = on;
+            }
             _ => return Err(unbuilt(&at, &format!("the config field 'retry.{key}'"))),
         }
     }
     Ok(retry)
+}
+
+fn timeout(at: &str, milliseconds: Option<u64>) -> Result<Duration, Error> {
+    match milliseconds {
+        Some(1..=MAX_TIMEOUT_MS) => Ok(Duration::from_millis(milliseconds.unwrap_or(0))),
+        _ => Err(invalid(
+            at,
+            "must be a number of milliseconds from 1 to 3600000",
+        )),
+    }
 }
 
 fn codes(at: &str, value: &Value) -> Result<Vec<u16>, Error> {
@@ -189,25 +231,35 @@ const MAX_METADATA: usize = 32;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::test_call;
 
     fn config(text: &str) -> Result<Config, Error> {
-        let mut headers = HeaderMap::new();
-        headers.insert(HEADER, text.parse().unwrap());
-        Config::of(&headers)
+        Config::of(&test_call(&[(HEADER, text)]))
     }
 
     #[test]
     fn served_fields() {
-        let got = config(r#"{"provider":"@a","retry":{"attempts":2,"on_status_codes":[503]},"mcp_execution":"gateway"}"#).unwrap();
+        let got = config(r#"{"provider":"@a","retry":{"attempts":2,"on_status_codes":[503],"use_retry_after_header":false},"request_timeout":700,"mcp_execution":"gateway"}"#).unwrap();
         assert_eq!(got.virtual_key.as_deref(), Some("a"));
         assert_eq!(
             got.retry,
             Retry {
                 attempts: 2,
-                on_status_codes: vec![503]
+                on_status_codes: vec![503],
+                use_retry_after: false,
             }
         );
         assert_eq!(got.mcp_execution, Some(McpExecution::Gateway));
+        assert_eq!(got.request_timeout, Some(Duration::from_millis(700)));
+    }
+
+    #[test]
+    fn a_key_may_forbid_a_config() {
+        let mut call = test_call(&[(HEADER, "{}")]);
+        call.principal.defaults.allow_config_override = false;
+        assert_eq!(Config::of(&call).unwrap_err().status(), 400);
+        call.headers.clear();
+        assert_eq!(Config::of(&call).unwrap(), Config::default());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::record::{Record, whole_ms};
 use crate::route::Target;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use portunus_egress::{Limits, Response, Zone};
+use portunus_egress::{Limits, Phase, Response, SendError, Zone};
 use portunus_providers::Head;
 use portunus_store::AttemptRow;
 use std::time::{Duration, Instant};
@@ -27,6 +27,14 @@ pub(crate) struct Send<'a> {
     pub(crate) turn: usize,
     /// Whether the provider runs tools in this call: then it is sent once.
     pub(crate) runs_tools: bool,
+    /// The caller's own bound on the wait for the head of an answer.
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl Send<'_> {
+    fn patience(&self, ours: Duration) -> Duration {
+        self.timeout.map_or(ours, |theirs| theirs.min(ours))
+    }
 }
 
 impl Gateway {
@@ -56,11 +64,15 @@ impl Gateway {
         let started = Instant::now();
         let row = record.begin_attempt(row_of(send));
         let result = self.exchange(send, record, row).await;
-        if let Err(error) = &result
+        let failed = result
+            .as_ref()
+            .err()
+            .map(|error| record.clean(&error.body().message));
+        if let Some(text) = failed
             && let Some(row) = record.attempt(row)
         {
             "failed".clone_into(&mut row.outcome);
-            row.error = Some(crate::payload::blank(&error.body().message));
+            row.error = Some(text);
             row.total_ms = Some(whole_ms(started.elapsed()));
         }
         result
@@ -74,14 +86,17 @@ impl Gateway {
     ) -> Result<Response, Error> {
         let bounds = &self.parts.bounds;
         let limits = Limits {
-            first_byte: Some(bounds.provider_first_byte),
+            first_byte: Some(send.patience(bounds.provider_first_byte)),
             idle: Some(bounds.provider_idle),
             total: None,
             max_body_bytes: Some(bounds.max_turn_bytes),
         };
         let request = request(send)?;
         let sent = Box::pin(self.parts.client.send(Zone::Provider, request, limits)).await;
-        let response = sent.map_err(|cause| unreachable(send, cause))?;
+        let response = sent.map_err(|cause| match (cause, send.timeout) {
+            (SendError::Timeout(Phase::FirstByte), Some(limit)) => Error::RequestTimeout(limit),
+            (cause, _) => unreachable(send, cause),
+        })?;
         if let Some(row) = record.attempt(row) {
             row.connect_ms = response
                 .timing
@@ -177,7 +192,8 @@ fn wait(error: &Error, retry: &Retry, tried: u32, runs_tools: bool) -> Option<Du
         Error::Provider(failure) if !runs_tools || failure.upstream_status == Some(429) => {
             let status = failure.upstream_status?;
             retry.on_status_codes.contains(&status).then_some(())?;
-            Some(failure.retry_after.unwrap_or(backoff)).filter(|wait| *wait <= MAX_WAIT)
+            let asked = failure.retry_after.filter(|_| retry.use_retry_after);
+            Some(asked.unwrap_or(backoff)).filter(|wait| *wait <= MAX_WAIT)
         }
         _ => None,
     }

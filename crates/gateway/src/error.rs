@@ -2,8 +2,9 @@
 
 use portunus_egress::{Phase, SendError};
 use portunus_protocol::error::{ErrorBody, code, kind};
-use portunus_providers::{EncodeError, Failure, Source};
+use portunus_providers::{EncodeError, Failure, FailureKind, Source};
 use portunus_store::StoreError;
+use std::time::Duration;
 
 /// Why a request ended badly.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub(crate) enum Error {
     Provider(Box<Failure>),
     /// The provider could not be reached, or fell silent.
     Unreachable { provider: String, cause: SendError },
+    /// The provider took longer than the request allowed.
+    RequestTimeout(Duration),
     /// The tools of an MCP server could not be listed.
     McpList { sentence: String, detail: String },
     /// A bound of ours was met; the text names it.
@@ -32,6 +35,20 @@ struct Told {
 }
 
 impl Error {
+    /// The provider gave up inside of an answer that had begun well.
+    pub(crate) fn provider(body: ErrorBody) -> Self {
+        Self::Provider(Box::new(Failure {
+            kind: FailureKind::Server,
+            source: Source::Upstream,
+            retry: false,
+            retry_after: None,
+            status: 502,
+            body,
+            upstream_status: None,
+            upstream_code: None,
+        }))
+    }
+
     /// HTTP status, as long as no byte of the answer is out.
     pub(crate) fn status(&self) -> u16 {
         self.told().status
@@ -62,6 +79,17 @@ impl Error {
             Self::Invalid(body) => (400, "client", body.clone()),
             Self::Provider(failure) => (failure.status, blame(failure), failure.body.clone()),
             Self::Unreachable { provider, cause } => unreachable(provider, cause),
+            Self::RequestTimeout(limit) => {
+                let text = format!(
+                    "Request exceeded the timeout sent in the request: {}ms",
+                    limit.as_millis()
+                );
+                (
+                    408,
+                    "provider",
+                    ErrorBody::new(kind::TIMEOUT, text).code("request_timeout"),
+                )
+            }
             Self::McpList { sentence, .. } => {
                 let body = ErrorBody::new(kind::EXTERNAL_CONNECTOR, sentence.as_str());
                 (424, "mcp", body.param("tools").code(code::HTTP))

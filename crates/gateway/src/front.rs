@@ -7,7 +7,11 @@ use portunus_protocol::error::{ErrorBody, code};
 use portunus_protocol::id::{self, Kind};
 use portunus_protocol::request::{Body, Head, Options, ServerUrlEcho};
 use portunus_protocol::response::{Response, Status};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 
 /// Refuses by name what this version does not serve, on every path: the answer would live at
 /// the provider under an id that belongs to nobody here.
@@ -28,7 +32,61 @@ pub(crate) fn refuse_unbuilt(head: &Head<'_>) -> Result<(), Error> {
             return Err(ErrorBody::invalid(key, code::UNSUPPORTED, message).into());
         }
     }
-    Ok(())
+    refuse_stateful_items(head)
+}
+
+/// Refuses a request of the loop that has nothing to say.
+pub(crate) fn require_input(head: &Head<'_>) -> Result<(), Error> {
+    if head.is_set("input") {
+        return Ok(());
+    }
+    let message = "Missing required parameter: 'input'.";
+    Err(ErrorBody::invalid("input", code::MISSING, message).into())
+}
+
+/// The little of an input item that says whether it needs state of ours.
+#[derive(Deserialize)]
+struct Peek<'a> {
+    #[serde(rename = "type", borrow, default)]
+    kind: Option<Cow<'a, str>>,
+    #[serde(default)]
+    role: Option<IgnoredAny>,
+    #[serde(default)]
+    id: Option<IgnoredAny>,
+}
+
+impl Peek<'_> {
+    /// Items that name something of an earlier response. At the provider they would reach what
+    /// belongs to every caller of the same credential, an approval above all.
+    fn unbuilt(&self) -> Option<&'static str> {
+        match self.kind.as_deref() {
+            Some("mcp_approval_response") => Some("answers to approval requests"),
+            Some("item_reference") => Some(REFERENCES),
+            None if self.role.is_none() && self.id.is_some() => Some(REFERENCES),
+            _ => None,
+        }
+    }
+}
+
+const REFERENCES: &str = "references to earlier items (send the item by value)";
+
+fn refuse_stateful_items(head: &Head<'_>) -> Result<(), Error> {
+    let input = head.shallow.get("input").map(RawValue::get);
+    // What is no list of objects is refused, in better words, by whoever reads it whole.
+    let items: Vec<Peek<'_>> = input
+        .and_then(|input| serde_json::from_str(input).ok())
+        .unwrap_or_default();
+    let found = items
+        .iter()
+        .enumerate()
+        .find_map(|(index, item)| Some((index, item.unbuilt()?)));
+    let Some((index, what)) = found else {
+        return Ok(());
+    };
+    let at = format!("input[{index}]");
+    let message =
+        format!("Unsupported value: '{at}': this version of the gateway does not serve {what}.");
+    Err(ErrorBody::invalid(at, code::UNSUPPORTED, message).into())
 }
 
 /// The response as it begins, everything echoed and no secret in it.
@@ -78,4 +136,35 @@ fn text(options: &Options) -> Value {
         .or_insert_with(|| json!({"type": "text"}));
     out.entry("verbosity").or_insert_with(|| "medium".into());
     Value::Object(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(input: &Value) -> Option<String> {
+        let body = json!({"model": "m", "input": input}).to_string();
+        let head = Head::parse(body.as_bytes()).unwrap();
+        refuse_unbuilt(&head)
+            .err()
+            .and_then(|error| error.body().param)
+    }
+
+    #[test]
+    fn what_needs_state_is_refused_on_every_path() {
+        let message = json!({"role": "user", "content": "hi"});
+        let approval = json!({"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": true});
+        let reference = json!({"type": "item_reference", "id": "msg_1"});
+        assert_eq!(
+            refused(&json!([message, approval])).as_deref(),
+            Some("input[1]")
+        );
+        assert_eq!(refused(&json!([reference])).as_deref(), Some("input[0]"));
+        assert_eq!(
+            refused(&json!([{"id": "msg_1"}])).as_deref(),
+            Some("input[0]")
+        );
+        assert_eq!(refused(&json!([message, {"type": "new", "id": "x"}])), None);
+        assert_eq!(refused(&json!("hi")), None);
+    }
 }

@@ -17,15 +17,6 @@ pub(crate) fn check(input: &[Item], native: bool) -> Result<(), Error> {
     for (index, item) in input.iter().enumerate() {
         let at = format!("input[{index}]");
         match item {
-            Item::McpApprovalResponse(_) => {
-                return Err(unbuilt(&at, "answers to approval requests"));
-            }
-            Item::ItemReference(_) => {
-                return Err(unbuilt(
-                    &at,
-                    "references to earlier items (send the item by value)",
-                ));
-            }
             Item::Other(_) if !native => return Err(unknown_item(&at, item.kind())),
             _ => {}
         }
@@ -95,12 +86,6 @@ fn open_request(item: &Item) -> Option<&str> {
         Item::McpApprovalRequest(request) => Some(&request.id),
         _ => None,
     }
-}
-
-fn unbuilt(at: &str, what: &str) -> Error {
-    let message =
-        format!("Unsupported value: '{at}': this version of the gateway does not serve {what}.");
-    ErrorBody::invalid(at, code::UNSUPPORTED, message).into()
 }
 
 fn unknown_item(at: &str, kind: &str) -> Error {
@@ -214,17 +199,6 @@ mod tests {
         assert_eq!(
             body.message,
             "The following MCP approval requests do not have an approval: mcpr_1"
-        );
-        let response = item(
-            json!({"type":"mcp_approval_response","approval_request_id":"mcpr_1","approve":true}),
-        );
-        assert_eq!(
-            check(&[response], false)
-                .unwrap_err()
-                .body()
-                .param
-                .as_deref(),
-            Some("input[0]")
         );
         let other = item(json!({"type":"web_search_call","id":"ws_1"}));
         assert!(check(std::slice::from_ref(&other), true).is_ok());

@@ -22,6 +22,7 @@ mod record;
 mod reply;
 mod route;
 mod run;
+mod secrets;
 mod servers;
 mod sink;
 mod tool_loop;
@@ -63,7 +64,7 @@ impl Gateway {
         match self.serve(&call, &mut record).await {
             Ok(Served::PassThrough(relay)) => relay.reply(record),
             Ok(Served::Loop(job, stream)) => reply::of_loop(job, stream, record).await,
-            Err(error) => reply::refuse(&error, record),
+            Err(error) => reply::refuse(error, record),
         }
     }
 
@@ -71,7 +72,7 @@ impl Gateway {
         let head = Head::parse(&call.body)?;
         record.asked(&head);
         front::refuse_unbuilt(&head)?;
-        let config = config::Config::of(&call.headers)?;
+        let config = config::Config::of(call)?;
         let wanted = route::wanted(&head.model, call, &config)?;
         let target = self.target(call, wanted).await?;
         record.aimed(&target);
@@ -84,7 +85,7 @@ impl Gateway {
                 Ok(Served::PassThrough(relay))
             }
             Plan::ToolLoop => {
-                let job = tool_loop::Job::new(self, call, &head, target, servers, &config)?;
+                let job = tool_loop::Job::new(self, &head, target, servers, &config)?;
                 Ok(Served::Loop(Box::new(job), head.stream))
             }
         }

@@ -30,9 +30,9 @@ pub(crate) async fn run(
     sink: &mut Sink,
     record: &mut Record,
 ) -> Result<Vec<ServerTools>, Error> {
-    let started = Instant::now();
+    record.tools_begin();
     let result = list_all(gateway, servers, sink, record).await;
-    record.tools_took(started.elapsed());
+    record.tools_end();
     result
 }
 
@@ -54,6 +54,7 @@ async fn list_all(
     let mut found: Vec<Option<ServerTools>> = servers.iter().map(|_| None).collect();
     while let Some((place, result, took)) = waits.next().await {
         let (server, open) = (&servers[place], &open[place]);
+        let result = result.map_err(|error| record.cleaned(error));
         if let Some(row) = record.list(open.row) {
             row.total_ms = Some(crate::record::whole_ms(took));
             fill(row, &result);
@@ -191,7 +192,7 @@ fn fill(row: &mut ToolListRow, result: &Result<Listing, Error>) {
             let text = error
                 .cause()
                 .map_or_else(|| error.body().message, str::to_owned);
-            row.error = Some(crate::payload::blank(&text));
+            row.error = Some(text);
         }
     }
 }

@@ -11,8 +11,9 @@ use crate::route::Target;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 use portunus_egress::{Body, SendError};
+use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_protocol::request::Head;
 use std::convert::Infallible;
 
@@ -54,6 +55,7 @@ impl Gateway {
             stream: head.stream,
             turn: 0,
             runs_tools,
+            timeout: config.request_timeout,
         };
         let sent = self.dispatch(&send, &config.retry, record).await;
         if runs_tools && sent.as_ref().err().is_none_or(may_have_run) {
@@ -64,7 +66,11 @@ impl Gateway {
             Answer::Stream(response.body)
         } else {
             let whole = response.body.bytes().await;
-            Answer::Whole(whole.map_err(|cause| crate::dispatch::unreachable(&send, cause))?)
+            let whole = whole.map_err(|cause| crate::dispatch::unreachable(&send, cause))?;
+            if head.stream || !is_response(&whole) {
+                return Err(no_response(target));
+            }
+            Answer::Whole(whole)
         };
         Ok(Box::new(Relay {
             provider: target.provider.name(),
@@ -91,6 +97,27 @@ fn body(call: &Call, head: &Head<'_>, target: &Target) -> Result<Bytes, Error> {
         .to_vec()
         .map_err(|error| Error::Internal(error.to_string()))?;
     Ok(bytes.into())
+}
+
+/// Whether a whole answer is a response object: only then it is the client's.
+fn is_response(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Peek {
+        #[serde(rename = "id")]
+        _id: String,
+        #[serde(rename = "output")]
+        _output: Vec<serde::de::IgnoredAny>,
+    }
+    serde_json::from_slice::<Peek>(body).is_ok()
+}
+
+fn no_response(target: &Target) -> Error {
+    let name = target.provider.name();
+    let text = format!(
+        "The provider '{name}' answered with success, but not with a response. Is its address \
+         that of a server that speaks the Responses API?"
+    );
+    Error::provider(ErrorBody::new(kind::SERVER, text).code(code::SERVER))
 }
 
 /// Whether the provider may have run a tool before it failed: not when the request did not
@@ -156,8 +183,7 @@ impl Relay {
                 headers.insert(name, value.clone());
             }
         }
-        let retries = HeaderValue::from(self.retries);
-        headers.insert("x-portkey-retry-attempt-count", retries);
+        reply::set_retries(&mut headers, self.retries);
         headers
     }
 }
@@ -173,15 +199,27 @@ struct Relayed {
 
 impl Relayed {
     async fn step(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
-        let body = self.body.as_mut()?;
-        let record = self.record.as_mut()?;
-        match body.chunk().await {
+        match self.body.as_mut()?.chunk().await {
             Ok(Some(chunk)) => {
-                self.tap.chunk(&chunk, record);
+                self.see(&chunk);
                 Some((Ok(chunk), self))
             }
             Ok(None) => self.ended(None),
             Err(cause) => self.ended(Some(cause)),
+        }
+    }
+
+    /// The record is closed with the terminal event, before that is out: who has seen the end
+    /// finds the row, and who leaves after it has not left early.
+    fn see(&mut self, chunk: &[u8]) {
+        let Some(record) = self.record.as_mut() else {
+            return;
+        };
+        self.tap.chunk(chunk, record);
+        if self.tap.is_over()
+            && let Some(record) = self.record.take()
+        {
+            std::mem::take(&mut self.tap).close(self.status, record);
         }
     }
 

@@ -28,7 +28,7 @@ pub(crate) fn decide(
     let runs_mcp = native && target.provider.runs_mcp();
     let plan = choose(native, runs_mcp, servers, execution);
     if plan == Plan::ToolLoop {
-        refuse_native_only(head, servers)?;
+        refuse_native_only(head)?;
     }
     if plan == Plan::PassThrough && execution == McpExecution::Provider {
         refuse_inside(servers)?;
@@ -52,7 +52,7 @@ fn choose(native: bool, runs_mcp: bool, servers: &[Server], execution: McpExecut
 }
 
 /// Connectors, tunnels and the fields around them exist at OpenAI only.
-fn refuse_native_only(head: &Head<'_>, servers: &[Server]) -> Result<(), Error> {
+fn refuse_native_only(head: &Head<'_>) -> Result<(), Error> {
     for (index, tool) in head.mcp_tools() {
         let field = match (
             &tool.connector_id,
@@ -71,7 +71,6 @@ fn refuse_native_only(head: &Head<'_>, servers: &[Server]) -> Result<(), Error> 
         );
         return Err(ErrorBody::invalid(at, code::UNSUPPORTED, message).into());
     }
-    debug_assert!(servers.iter().all(|server| server.spec.is_some()));
     Ok(())
 }
 

@@ -26,6 +26,23 @@ struct Price {
     /// Whether a name that begins so and goes on with a date or version is the same model.
     #[serde(default)]
     prefix: bool,
+    #[serde(flatten)]
+    rates: Rates,
+    /// Prices of a request whose input is longer than a threshold; they hold for all its tokens.
+    #[serde(default)]
+    tiers: Vec<Tier>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Tier {
+    above_input_tokens: u64,
+    #[serde(flatten)]
+    rates: Rates,
+}
+
+/// Prices in 10^-12 US dollars a token.
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Rates {
     input: u64,
     cached_input: Option<u64>,
     cache_write: Option<u64>,
@@ -58,7 +75,9 @@ impl Prices {
     /// What the usage costs; `None` when the model is not in the list, which is not "free".
     #[must_use]
     pub fn cost(&self, provider: &str, model: &str, usage: &Usage) -> Option<i64> {
-        let price = self.find(provider, model)?;
+        let price = self
+            .find(listed(provider), model)?
+            .rates(usage.input_tokens);
         let cached = usage
             .input_tokens_details
             .cached_tokens
@@ -91,7 +110,26 @@ impl Prices {
     }
 }
 
+/// The name in the list of a provider that has several names here.
+fn listed(provider: &str) -> &str {
+    if provider == "openai-chat" {
+        "openai"
+    } else {
+        provider
+    }
+}
+
 impl Price {
+    /// The rates for an input of this length: those of the highest threshold that it passes.
+    fn rates(&self, input_tokens: u64) -> Rates {
+        let passed = self
+            .tiers
+            .iter()
+            .filter(|tier| input_tokens > tier.above_input_tokens);
+        let tier = passed.max_by_key(|tier| tier.above_input_tokens);
+        tier.map_or(self.rates, |tier| tier.rates)
+    }
+
     fn fits(&self, model: &str) -> bool {
         match model.strip_prefix(self.model.as_str()) {
             Some("") => true,
@@ -103,7 +141,10 @@ impl Price {
 
 /// `2025-04-14`, `latest`, `20250219`: a snapshot; `mini` is another model.
 fn is_version(rest: &str) -> bool {
-    rest == "latest" || rest.bytes().all(|b| b.is_ascii_digit() || b == b'-')
+    let digits = rest.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    // A short number is a version of the model, which has a price of its own.
+    let dated = rest.split('-').any(|part| part.len() >= 3);
+    rest == "latest" || (digits && dated)
 }
 
 #[cfg(test)]
@@ -143,7 +184,19 @@ mod tests {
         );
         assert_eq!(cost("gpt-4.1-mini", usage(1, 0, 0)), Some(400_000));
         assert_eq!(cost("gpt-4.1-nano", usage(1, 0, 0)), None);
+        assert_eq!(cost("gpt-4.1-2", usage(1, 0, 0)), None);
         assert_eq!(prices().cost("other", "gpt-4.1", &usage(1, 0, 0)), None);
+    }
+
+    #[test]
+    fn a_long_input_has_its_own_rates() {
+        let prices = Prices::parse(
+            r#"{"source":"t","models":[{"provider":"openai","match":"m","input":1,"output":2,
+            "tiers":[{"above_input_tokens":10,"input":5,"output":7},{"above_input_tokens":5,"input":3,"output":4}]}]}"#,
+        )
+        .unwrap();
+        let cost = |input| prices.cost("openai-chat", "m", &usage(input, 0, 1));
+        assert_eq!([cost(5), cost(6), cost(11)], [Some(7), Some(22), Some(62)]);
     }
 
     #[test]

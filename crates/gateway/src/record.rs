@@ -7,6 +7,7 @@ use crate::plan::Plan;
 use crate::policy::{Parts, PayloadLevel};
 use crate::price::Prices;
 use crate::route::Target;
+use crate::secrets::Secrets;
 use jiff::Timestamp;
 use portunus_protocol::request::Head;
 use portunus_protocol::response::{Response, Status, Usage};
@@ -33,6 +34,11 @@ pub(crate) struct Record {
     provider: Duration,
     tools: Duration,
     usage: Option<Usage>,
+    secrets: Secrets,
+    /// The turn that runs.
+    turn: Option<(usize, Instant)>,
+    /// Since when only tools are waited for.
+    waits_for_tools: Option<Instant>,
     tool_may_have_run: bool,
     prices: Arc<Prices>,
     log: LogWriter,
@@ -48,11 +54,14 @@ impl Record {
                 ..LogRecord::default()
             },
             started: call.received,
-            level: parts.policy.payload,
+            level: level(call, parts),
             max_bytes: parts.policy.payload_max_bytes,
             provider: Duration::ZERO,
             tools: Duration::ZERO,
             usage: None,
+            secrets: Secrets::default(),
+            turn: None,
+            waits_for_tools: None,
             tool_may_have_run: false,
             prices: Arc::clone(&parts.prices),
             log: parts.log.clone(),
@@ -63,17 +72,22 @@ impl Record {
 
     /// What was asked for.
     pub(crate) fn asked(&mut self, head: &Head<'_>) {
+        self.secrets = Secrets::of(head);
+        let preview = payload::preview(head, self.level).map(|text| self.secrets.blank(&text));
         let request = &mut self.row.request;
+        request.preview = preview;
         request.model_asked = Some(bounded(&head.model, 256));
         request.stream = head.stream;
         request.request_body = payload::request_body(head, self.level, self.max_bytes);
-        request.preview = payload::preview(head, self.level);
     }
 
     /// Where it goes.
     pub(crate) fn aimed(&mut self, target: &Target) {
         self.row.request.provider = Some(target.provider.name().to_owned());
         self.row.request.virtual_key.clone_from(&target.slug);
+        if let Some(credential) = &target.endpoint.credential {
+            self.secrets.add_secret(credential);
+        }
     }
 
     /// How it is served.
@@ -116,6 +130,7 @@ impl Record {
     }
 
     pub(crate) fn begin_turn(&mut self, target: &Target) -> usize {
+        self.turn = Some((self.row.turns.len(), Instant::now()));
         self.row.turns.push(TurnRow {
             index: count(self.row.turns.len()),
             started_offset_ms: self.offset_ms(),
@@ -130,6 +145,7 @@ impl Record {
     /// Ends a turn: its usage is added to that of the request and priced.
     pub(crate) fn end_turn(&mut self, index: usize, end: TurnDone) {
         self.provider += end.took;
+        self.turn = None;
         let provider = self.row.request.provider.clone().unwrap_or_default();
         let Some(row) = self.row.turns.get_mut(index) else {
             return;
@@ -197,12 +213,35 @@ impl Record {
 
     /// A text as it may be kept.
     pub(crate) fn keep(&self, text: &str) -> Option<String> {
-        payload::keep(text, self.level, self.max_bytes)
+        let kept = payload::keep(text, self.level, self.max_bytes)?;
+        Some(self.secrets.blank(&kept))
     }
 
-    /// Time that tools took while no model ran.
-    pub(crate) fn tools_took(&mut self, took: Duration) {
-        self.tools += took;
+    /// A text of somebody else, such as an error, without the secrets of this request and
+    /// without anything that looks like one.
+    pub(crate) fn clean(&self, text: &str) -> String {
+        payload::blank(&self.secrets.blank(text))
+    }
+
+    /// An error whose text may repeat what was sent, as it may be told and kept.
+    pub(crate) fn cleaned(&self, mut error: Error) -> Error {
+        match &mut error {
+            Error::Provider(failure) => failure.body.message = self.clean(&failure.body.message),
+            Error::McpList { detail, .. } => *detail = self.clean(detail),
+            _ => {}
+        }
+        error
+    }
+
+    /// From here on only tools are waited for.
+    pub(crate) fn tools_begin(&mut self) {
+        self.waits_for_tools = Some(Instant::now());
+    }
+
+    /// The model's turn again.
+    pub(crate) fn tools_end(&mut self) {
+        let since = self.waits_for_tools.take();
+        self.tools += since.map(|since| since.elapsed()).unwrap_or_default();
     }
 
     pub(crate) fn first_token(&mut self, at: Option<Instant>) {
@@ -253,13 +292,18 @@ impl Record {
     /// Says whose fault it was.
     pub(crate) fn blame(&mut self, error: &Error) {
         let body = error.body();
+        let message = self.clean(&body.message);
+        let cause = error.cause().map(|cause| bounded(&self.clean(cause), 512));
         let request = &mut self.row.request;
         request.error_source = Some(error.source().to_owned());
         request.error_code = body.code.map(|code| bounded(&code, 64));
-        request.error_message = Some(bounded(&payload::blank(&body.message), 1024));
-        if let Some(cause) = error.cause() {
-            tracing::warn!(request_id = %request.request_id, cause = %payload::blank(cause), "request failed");
-            self.note(bounded(&payload::blank(cause), 512));
+        request.error_message = Some(bounded(&message, 1024));
+        if let Error::Internal(_) = error {
+            let cause = cause.as_deref().unwrap_or("");
+            tracing::error!(request_id = %request.request_id, cause, "the gateway failed");
+        }
+        if let Some(cause) = cause {
+            self.note(cause);
         }
     }
 
@@ -267,12 +311,56 @@ impl Record {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
+        self.close_open(outcome);
         self.sum_up();
         let request = &mut self.row.request;
         request.status_code = status_code;
         outcome.clone_into(&mut request.outcome);
         self.observer.finished(&self.row);
         self.log.submit(std::mem::take(&mut self.row));
+    }
+
+    /// What still runs ends now, as the request does.
+    fn close_open(&mut self, outcome: &str) {
+        self.tools_end();
+        let now = self.offset_ms();
+        let finish = if outcome == "canceled" {
+            "canceled"
+        } else {
+            "failed"
+        };
+        if let Some((index, since)) = self.turn.take() {
+            self.provider += since.elapsed();
+            if let Some(row) = self.row.turns.get_mut(index) {
+                row.total_ms = whole_ms(since.elapsed());
+                finish.clone_into(&mut row.finish);
+            }
+        }
+        for row in self
+            .row
+            .attempts
+            .iter_mut()
+            .filter(|row| row.total_ms.is_none())
+        {
+            row.total_ms = Some(now - row.started_offset_ms);
+            finish.clone_into(&mut row.outcome);
+        }
+        for row in self
+            .row
+            .tool_lists
+            .iter_mut()
+            .filter(|row| row.outcome == "canceled")
+        {
+            row.total_ms = Some(now - row.started_offset_ms);
+        }
+        for row in self
+            .row
+            .tool_calls
+            .iter_mut()
+            .filter(|row| row.outcome == "canceled")
+        {
+            row.total_ms = Some(now - row.started_offset_ms);
+        }
     }
 
     fn sum_up(&mut self) {
@@ -321,9 +409,17 @@ pub(crate) struct TurnDone {
     pub(crate) calls: usize,
 }
 
+/// `x-portkey-debug: false` asks that no body is kept. Source: Portkey, "Request headers".
+fn level(call: &Call, parts: &Parts) -> PayloadLevel {
+    match call.header("x-portkey-debug") {
+        Some("false") => PayloadLevel::None,
+        _ => parts.policy.payload,
+    }
+}
+
 fn row_of(call: &Call, parts: &Parts) -> RequestRow {
     let text = |name: &str| call.header(name).map(|text| bounded(text, 256));
-    let level = parts.policy.payload;
+    let level = level(call, parts);
     let metadata = crate::config::metadata(call);
     RequestRow {
         id: new_id("log-"),

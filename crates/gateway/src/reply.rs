@@ -3,12 +3,11 @@
 use crate::call::{Reply, ReplyBody};
 use crate::error::Error;
 use crate::record::Record;
-use crate::tool_loop::{Job, Refused};
+use crate::tool_loop::{Done, Job, Refused};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use portunus_protocol::response::Response;
 use portunus_protocol::sse;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -24,16 +23,20 @@ pub(crate) async fn of_loop(job: Box<Job>, streamed: bool, record: Record) -> Re
         return stream_of(job, record).await;
     }
     match Box::pin(job.run(None, record)).await {
-        Ok(response) => whole(&response, provider),
+        Ok(done) => whole(&done, provider),
         Err(refused) => refusal(&refused),
     }
 }
 
 /// An answer that is refused before anything was run.
-pub(crate) fn refuse(error: &Error, record: Record) -> Reply {
-    let tool_may_have_run = record.tool_may_have_run();
-    record.refuse(error);
-    answer_of(error, tool_may_have_run)
+pub(crate) fn refuse(error: Error, record: Record) -> Reply {
+    let refused = Refused {
+        error: record.cleaned(error),
+        tool_may_have_run: record.tool_may_have_run(),
+        retries: record.retry_count(),
+    };
+    record.refuse(&refused.error);
+    refusal(&refused)
 }
 
 /// The status is known with the first event: until then a failure is a plain answer.
@@ -71,7 +74,7 @@ async fn stream_of(job: Box<Job>, record: Record) -> Reply {
 /// Owns the loop: dropped with the body, it stops the loop.
 struct Events {
     from: mpsc::Receiver<Bytes>,
-    _task: JoinSet<Result<Response, Refused>>,
+    _task: JoinSet<Result<Done, Refused>>,
     pause: Duration,
 }
 
@@ -84,10 +87,11 @@ impl Events {
     }
 }
 
-fn whole(response: &Response, provider: &'static str) -> Reply {
-    match serde_json::to_vec(response) {
+fn whole(done: &Done, provider: &'static str) -> Reply {
+    match serde_json::to_vec(&done.response) {
         Ok(body) => {
             let mut headers = base_headers(provider);
+            set_retries(&mut headers, done.retries);
             set(&mut headers, header::CONTENT_TYPE, "application/json");
             Reply {
                 status: 200,
@@ -100,7 +104,20 @@ fn whole(response: &Response, provider: &'static str) -> Reply {
 }
 
 fn refusal(refused: &Refused) -> Reply {
-    answer_of(&refused.error, refused.tool_may_have_run)
+    let mut reply = answer_of(&refused.error, refused.tool_may_have_run);
+    // Portkey's -1: all retries failed.
+    let retries = if refused.retries > 0 { -1 } else { 0 };
+    set_retries(&mut reply.headers, retries);
+    reply
+}
+
+/// How many times a model turn was repeated. A stream of the loop goes without: its head is
+/// out before the turns are over.
+pub(crate) fn set_retries(headers: &mut HeaderMap, retries: i64) {
+    headers.insert(
+        name("x-portkey-retry-attempt-count"),
+        HeaderValue::from(retries),
+    );
 }
 
 /// The answer that an error makes, in OpenAI's and Portkey's shape at once.
@@ -141,7 +158,6 @@ pub(crate) fn base_headers(provider: &'static str) -> HeaderMap {
         name("x-portkey-last-used-option-index"),
         "config",
     );
-    set(&mut headers, name("x-portkey-retry-attempt-count"), "0");
     set(&mut headers, name("x-portkey-cache-status"), "DISABLED");
     headers
 }

@@ -16,7 +16,7 @@ use portunus_protocol::item::{Item, McpCall};
 use portunus_protocol::request::ServerUrlEcho;
 use portunus_store::ToolCallRow;
 use serde_json::value::RawValue;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A call that the model wants and that may run.
 pub(crate) struct Planned {
@@ -96,9 +96,9 @@ pub(crate) async fn run(
     sink: &mut Sink,
     record: &mut Record,
 ) -> Result<Vec<Answer>, Error> {
-    let started = Instant::now();
+    record.tools_begin();
     let result = run_all(gateway, servers, planned, turn, sink, record).await;
-    record.tools_took(started.elapsed());
+    record.tools_end();
     result
 }
 
@@ -125,8 +125,15 @@ async fn run_all(
     while let Some((place, outcome, took)) = calls.next().await {
         let output = map(&outcome, bounds.max_tool_output_bytes);
         let kept = record.keep(&output.for_model);
+        let failed = outcome
+            .result
+            .as_ref()
+            .err()
+            .map(|error| record.clean(&error.to_string()));
         if let Some(row) = record.call(rows[place]) {
-            fill(row, &outcome, took, kept);
+            fill(row, &outcome, took);
+            row.error = failed;
+            row.result = kept;
         }
         texts[place].clone_from(&output.for_model);
         end(&planned[place], output, sink).await?;
@@ -210,7 +217,7 @@ fn row_of(call: &Planned, servers: &[Server], turn: usize, record: &Record) -> T
     }
 }
 
-fn fill(row: &mut ToolCallRow, outcome: &CallOutcome, took: Duration, kept: Option<String>) {
+fn fill(row: &mut ToolCallRow, outcome: &CallOutcome, took: Duration) {
     let ms = |ms: u64| i64::try_from(ms).ok();
     word(outcome).clone_into(&mut row.outcome);
     row.total_ms = Some(whole_ms(took));
@@ -218,12 +225,6 @@ fn fill(row: &mut ToolCallRow, outcome: &CallOutcome, took: Duration, kept: Opti
     row.wait_ms = ms(outcome.timing.wait_ms);
     row.read_ms = ms(outcome.timing.read_ms);
     row.result_bytes = i64::try_from(outcome.bytes).ok();
-    row.error = outcome
-        .result
-        .as_ref()
-        .err()
-        .map(|error| crate::payload::blank(&error.to_string()));
-    row.result = kept;
 }
 
 fn word(outcome: &CallOutcome) -> &'static str {

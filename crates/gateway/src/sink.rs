@@ -125,12 +125,9 @@ impl Sink {
         }
     }
 
-    /// Ends the response well and returns it; items that a cut turn left open are closed.
-    pub(crate) async fn end(
-        mut self,
-        ending: Ending,
-        usage: Option<Usage>,
-    ) -> Result<Response, Error> {
+    /// Ends the response well, but for its last event; items that a cut turn left open are
+    /// closed.
+    pub(crate) async fn end(mut self, ending: Ending, usage: Option<Usage>) -> Result<Last, Error> {
         self.begin().await?;
         self.close_open().await?;
         self.response.usage = usage;
@@ -146,16 +143,12 @@ impl Sink {
                 Stage::Incomplete
             }
         };
-        self.last(stage).await
+        Ok(self.last(stage))
     }
 
-    /// Ends the response badly and returns it: items that are open are closed, then come the
-    /// `error` event and `response.failed`.
-    pub(crate) async fn fail(
-        mut self,
-        error: &Error,
-        usage: Option<Usage>,
-    ) -> Result<Response, Error> {
+    /// Ends the response badly, but for its last event: items that are open are closed, then
+    /// comes the `error` event; `response.failed` is the last one.
+    pub(crate) async fn fail(mut self, error: &Error, usage: Option<Usage>) -> Result<Last, Error> {
         self.begin().await?;
         self.close_open().await?;
         let body = error.body();
@@ -163,7 +156,7 @@ impl Sink {
         self.response.status = Status::Failed;
         self.response.error = Some(ResponseError::of(&body));
         self.send(&Event::Error(body)).await?;
-        self.last(Stage::Failed).await
+        Ok(self.last(Stage::Failed))
     }
 
     /// Every item that began is done, though not complete.
@@ -174,20 +167,17 @@ impl Sink {
         Ok(())
     }
 
-    async fn last(mut self, stage: Stage) -> Result<Response, Error> {
+    fn last(mut self, stage: Stage) -> Last {
         self.response.output = std::mem::take(&mut self.fold).into_output();
         if self.response.service_tier == "auto" && stage != Stage::Failed {
             self.response.service_tier = "default".into();
         }
         let response = Box::new(std::mem::take(&mut self.response));
-        let event = Event::Lifecycle(stage, response);
-        self.send(&event).await?;
-        let Event::Lifecycle(_, response) = event else {
-            return Err(Error::Internal(
-                "the last event is no lifecycle event".to_owned(),
-            ));
-        };
-        Ok(*response)
+        Last {
+            sink: self,
+            stage,
+            response,
+        }
     }
 
     async fn send(&mut self, event: &Event) -> Result<(), Error> {
@@ -218,6 +208,38 @@ impl Sink {
             .map_err(|error| Error::Internal(format!("event: {error}")))?;
         room.send(bytes);
         Ok(())
+    }
+}
+
+/// A response that is over but for its last event: the record is filed in between, so that
+/// whoever has seen the end also finds the row.
+pub(crate) struct Last {
+    sink: Sink,
+    stage: Stage,
+    response: Box<Response>,
+}
+
+impl Last {
+    /// The final response.
+    pub(crate) fn response(&self) -> &Response {
+        &self.response
+    }
+
+    /// Sends the last event and returns the response.
+    pub(crate) async fn send(self) -> Result<Response, Error> {
+        let Self {
+            mut sink,
+            stage,
+            response,
+        } = self;
+        let event = Event::Lifecycle(stage, response);
+        sink.send(&event).await?;
+        match event {
+            Event::Lifecycle(_, response) => Ok(*response),
+            _ => Err(Error::Internal(
+                "the last event is no lifecycle event".to_owned(),
+            )),
+        }
     }
 }
 
@@ -263,7 +285,7 @@ mod tests {
         .await
         .unwrap();
         let error = Error::Invalid(ErrorBody::new(kind::SERVER, "boom"));
-        let response = sink.fail(&error, None).await.unwrap();
+        let response = sink.fail(&error, None).await.unwrap().send().await.unwrap();
         assert_eq!(response.status, Status::Failed);
         let text = drain(from).await;
         let kinds: Vec<&str> = text

@@ -2,13 +2,12 @@
 //! MCP tools is the loop with one turn.
 
 use crate::Gateway;
-use crate::call::Call;
 use crate::config::{Config, Retry};
 use crate::error::Error;
 use crate::record::Record;
 use crate::route::Target;
 use crate::servers::Server;
-use crate::sink::{Ending, Sink};
+use crate::sink::{Ending, Last, Sink};
 use crate::turn::{self, Frame, Outcome};
 use crate::{front, history, lists, run};
 use bytes::Bytes;
@@ -20,6 +19,7 @@ use portunus_protocol::response::{Response, Usage};
 use portunus_providers::{Choice, Dialect, ToolDef, TurnRequest, TurnStatus};
 use serde_json::value::RawValue;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// One request that the gateway runs itself.
@@ -28,6 +28,7 @@ pub(crate) struct Job {
     target: Target,
     servers: Vec<Server>,
     retry: Retry,
+    timeout: Option<Duration>,
     tools: Vec<Tool>,
     body: Body,
     response: Response,
@@ -37,6 +38,13 @@ pub(crate) struct Job {
 pub(crate) struct Refused {
     pub(crate) error: Error,
     pub(crate) tool_may_have_run: bool,
+    pub(crate) retries: i64,
+}
+
+/// A job that ended with a response.
+pub(crate) struct Done {
+    pub(crate) response: Response,
+    pub(crate) retries: i64,
 }
 
 /// What the turns of one response have in common.
@@ -50,18 +58,18 @@ struct State {
 impl Job {
     pub(crate) fn new(
         gateway: &Arc<Gateway>,
-        call: &Call,
         head: &Head<'_>,
         target: Target,
         servers: Vec<Server>,
         config: &Config,
     ) -> Result<Self, Error> {
         let native = target.dialect() == Dialect::Responses;
+        front::require_input(head)?;
         let body = Body::parse(head, native)?;
         history::check(&body.input, native)?;
-        debug_assert!(!call.request_id.is_empty());
         let response = front::response(head, &body, &target.model, gateway.parts.policy.server_url);
         Ok(Self {
+            timeout: config.request_timeout,
             gateway: Arc::clone(gateway),
             target,
             servers,
@@ -87,7 +95,7 @@ impl Job {
         mut self: Box<Self>,
         out: Option<mpsc::Sender<Bytes>>,
         mut record: Record,
-    ) -> Result<Response, Refused> {
+    ) -> Result<Done, Refused> {
         let streamed = out.is_some();
         let response = std::mem::take(&mut self.response);
         let mut sink = Sink::new(response, self.body.include_obfuscation, out);
@@ -95,28 +103,27 @@ impl Job {
         let limit = self.gateway.parts.bounds.wall_clock;
         let ran = tokio::time::timeout(limit, self.turns(&mut sink, &mut record)).await;
         let ran = ran.unwrap_or_else(|_| Err(bound(&format!("{} seconds", limit.as_secs()))));
+        let ran = ran.map_err(|error| record.cleaned(error));
         record.first_token(sink.first_delta());
         let keep = streamed || matches!(ran, Err(Error::Bound(_)));
         let failed = match ran {
             Err(error) if !(sink.begun() && keep) => error,
             ran => match finish(sink, &ran, record.usage()).await {
-                Ok(response) => {
-                    record.end(200, &response, ran.as_ref().err());
-                    return Ok(response);
-                }
+                Ok(last) => return end(last, ran.err(), record).await,
                 Err(error) => error,
             },
         };
-        let tool_may_have_run = record.tool_may_have_run();
-        match failed {
+        let refused = Refused {
+            error: failed,
+            tool_may_have_run: record.tool_may_have_run(),
+            retries: record.retry_count(),
+        };
+        match refused.error {
             // Dropped without an end, the record says that the client went away.
             Error::Gone => drop(record),
-            _ => record.refuse(&failed),
+            _ => record.refuse(&refused.error),
         }
-        Err(Refused {
-            error: failed,
-            tool_may_have_run,
-        })
+        Err(refused)
     }
 
     async fn turns(&mut self, sink: &mut Sink, record: &mut Record) -> Result<Ending, Error> {
@@ -161,6 +168,7 @@ impl Job {
             servers: &self.servers,
             inventory,
             retry: &self.retry,
+            timeout: self.timeout,
             calls_left: if state.tools_off { Some(0) } else { left },
             one_call: self.body.parallel_tool_calls == Some(false),
         }
@@ -188,7 +196,7 @@ impl Job {
         match end.status {
             TurnStatus::Failed { code, message } => {
                 let body = ErrorBody::new(kind::SERVER, message).code(code);
-                return Err(failed_inside(body));
+                return Err(Error::provider(body));
             }
             TurnStatus::Incomplete { reason } => return Ok(Some(Ending::Incomplete(reason))),
             TurnStatus::Completed => {}
@@ -271,6 +279,17 @@ impl Job {
                 offered.retain(|tool| tool.is_among(refs));
                 Choice::Auto
             }
+            ToolChoice::ForceAmong(refs) => {
+                offered.retain(|tool| tool.is_among(refs));
+                if offered.is_empty() {
+                    return Err(nothing_to_choose());
+                }
+                if turn == 0 {
+                    Choice::Required
+                } else {
+                    Choice::Auto
+                }
+            }
             ToolChoice::Required if turn == 0 => Choice::Required,
             ToolChoice::Force(refs) if turn == 0 => {
                 offered.retain(|tool| tool.is_among(refs));
@@ -308,12 +327,28 @@ impl Job {
     }
 }
 
+/// Files the record, then lets the last event go. A client that is gone by now has missed
+/// nothing but that.
+async fn end(last: Last, failed: Option<Error>, record: Record) -> Result<Done, Refused> {
+    let retries = record.retry_count();
+    let tool_may_have_run = record.tool_may_have_run();
+    record.end(200, last.response(), failed.as_ref());
+    match last.send().await {
+        Ok(response) => Ok(Done { response, retries }),
+        Err(error) => Err(Refused {
+            error,
+            tool_may_have_run,
+            retries,
+        }),
+    }
+}
+
 /// The end of what has begun, good or bad.
 async fn finish(
     sink: Sink,
     ran: &Result<Ending, Error>,
     usage: Option<Usage>,
-) -> Result<Response, Error> {
+) -> Result<Last, Error> {
     match ran {
         Ok(ending) => sink.end(ending.clone(), usage).await,
         Err(error) => sink.fail(error, usage).await,
@@ -408,18 +443,4 @@ fn bound(which: &str) -> Error {
         "The response was stopped by a bound of the gateway: {which}. The output so far is kept. \
          Whoever runs this gateway can raise the bound in its settings."
     ))
-}
-
-/// The provider gave up inside of a stream that had begun well.
-fn failed_inside(body: ErrorBody) -> Error {
-    Error::Provider(Box::new(portunus_providers::Failure {
-        kind: portunus_providers::FailureKind::Server,
-        source: portunus_providers::Source::Upstream,
-        retry: false,
-        retry_after: None,
-        status: 502,
-        body,
-        upstream_status: None,
-        upstream_code: None,
-    }))
 }

@@ -32,6 +32,7 @@ pub(crate) struct Frame<'a> {
     pub(crate) servers: &'a [Server],
     pub(crate) inventory: &'a Inventory,
     pub(crate) retry: &'a Retry,
+    pub(crate) timeout: Option<Duration>,
     /// MCP calls that may still run; `None` = no bound.
     pub(crate) calls_left: Option<u64>,
     /// The client wants one call a turn.
@@ -176,6 +177,7 @@ impl<'a> Reader<'a> {
             stream: true,
             turn: self.turn,
             runs_tools: false,
+            timeout: self.frame.timeout,
         };
         let response = self
             .frame
@@ -290,7 +292,7 @@ impl<'a> Reader<'a> {
         self.calls += usize::from(name.is_some());
         let way = match name {
             Some(_) if self.frame.one_call && self.calls > 1 => Way::Dropped,
-            Some(name) if self.frame.inventory.find(name).is_some() => Way::Held,
+            Some(name) if self.is_for_us(name) => Way::Held,
             _ => Way::Open(sink.add(item).await?),
         };
         self.ways.push((local, way));
@@ -319,6 +321,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A call of an MCP tool, or of a tool that is nobody's: the model made its name up. Without
+    /// MCP servers the latter is the client's own business.
+    fn is_for_us(&self, wire_name: &str) -> bool {
+        let known = self.request.tools.iter().any(|tool| tool.name == wire_name);
+        self.frame.inventory.find(wire_name).is_some() || !(known || self.frame.servers.is_empty())
+    }
+
     /// Why a call may not run, told to the model; `None` if it may.
     fn barred(&mut self, wire_name: &str) -> Option<&'static str> {
         let planned = self.outcome.planned.len() as u64;
@@ -340,6 +349,9 @@ impl<'a> Reader<'a> {
         record: &mut Record,
     ) -> Result<(), Error> {
         let Some(found) = self.frame.inventory.find(&call.name) else {
+            let barred = (call.call_id.clone(), NOT_OFFERED);
+            self.items.push((local, Item::FunctionCall(call)));
+            self.outcome.barred.push(barred);
             return Ok(());
         };
         let server = &self.frame.servers[found.server];

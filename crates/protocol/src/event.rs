@@ -4,9 +4,9 @@
 
 use crate::error::ErrorBody;
 use crate::item::{Extra, Item, Part};
-use crate::response::Response;
+use crate::response::{Response, ResponseError, Status};
 use crate::sse;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -355,6 +355,31 @@ fn error_of(value: &Value) -> Result<ErrorBody, serde_json::Error> {
     Ok(body)
 }
 
+/// The end of a stream that is cut: the `error` event, then `response.failed`, which is made
+/// from the data of `response.created` if that went out. `seen` is how many events did. A blank
+/// line comes first, because the last piece may have ended inside of an event.
+#[must_use]
+pub fn last_words(created: Option<&str>, seen: u64, body: &ErrorBody) -> Bytes {
+    let failed = created.and_then(|data| match Event::parse(data) {
+        Ok(Event::Lifecycle(_, mut response)) => {
+            response.status = Status::Failed;
+            response.error = Some(ResponseError::of(body));
+            Some(Event::Lifecycle(Stage::Failed, response))
+        }
+        _ => None,
+    });
+    let mut out = BytesMut::from(&b"\n\n"[..]);
+    for (event, number) in [Event::Error(body.clone())]
+        .iter()
+        .chain(&failed)
+        .zip(seen..)
+    {
+        // Never in practice an error: all types here serialise.
+        out.extend_from_slice(&event.encode(number, None).unwrap_or_default());
+    }
+    out.freeze()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -409,5 +434,39 @@ mod tests {
     fn unknown_events_are_kept() {
         let event = Event::parse(r#"{"type":"response.shell","x":1,"sequence_number":3}"#).unwrap();
         assert!(text_of(&event).contains(r#""x":1,"sequence_number":7"#));
+    }
+
+    #[test]
+    fn last_words_end_what_was_begun() {
+        let body = ErrorBody::new(crate::error::kind::UNAVAILABLE, "cut").code("shutting_down");
+        let created = r#"{"type":"response.created","response":{"id":"resp_1","status":"in_progress"},"sequence_number":0}"#;
+        let words = last_words(Some(created), 7, &body);
+        let mut frames = sse::Decoder::new(1 << 20).push(&words).unwrap().into_iter();
+        let (error, failed) = (frames.next().unwrap(), frames.next().unwrap());
+        assert_eq!(frames.next(), None);
+        assert_eq!(
+            (error.event.as_deref(), failed.event.as_deref()),
+            (Some("error"), Some("response.failed"))
+        );
+        let error: Value = serde_json::from_str(&error.data).unwrap();
+        assert_eq!(error["sequence_number"], 7);
+        assert_eq!(
+            error["error"],
+            serde_json::json!({"message": "cut", "type": "service_unavailable_error", "param": null, "code": "shutting_down"})
+        );
+        let failed: Value = serde_json::from_str(&failed.data).unwrap();
+        assert_eq!(failed["sequence_number"], 8);
+        assert_eq!(failed["response"]["id"], "resp_1");
+        assert_eq!(failed["response"]["status"], "failed");
+        assert_eq!(failed["response"]["error"]["code"], "shutting_down");
+
+        let nothing_begun = last_words(None, 0, &body);
+        assert_eq!(
+            sse::Decoder::new(1 << 20)
+                .push(&nothing_begun)
+                .unwrap()
+                .len(),
+            1
+        );
     }
 }

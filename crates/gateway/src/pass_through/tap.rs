@@ -13,6 +13,7 @@ use portunus_protocol::request::{Head, ServerUrlEcho};
 use portunus_protocol::response::{Response, ResponseError, Status};
 use portunus_protocol::sse::{Decoder, Frame};
 use portunus_store::{ToolCallRow, ToolListRow};
+use serde_json::Value;
 use std::time::Instant;
 
 /// An event that is longer than this is not looked into.
@@ -32,6 +33,12 @@ pub(super) struct Tap {
     /// The first response object, to build a failed one from.
     created: Option<String>,
     outcome: Option<&'static str>,
+    /// The terminal event was seen.
+    over: bool,
+    /// An event was too long to be looked into: from then on nothing is known.
+    blind: bool,
+    /// The tools as the response may show them.
+    tools: Value,
     body: Option<String>,
 }
 
@@ -47,15 +54,19 @@ impl Tap {
             turn: record.begin_turn(target),
             provider: target.provider.name(),
             servers: servers.collect(),
+            tools: head
+                .tools
+                .iter()
+                .map(|tool| tool.echo(ServerUrlEcho::Origin))
+                .collect(),
             ..Self::default()
         }
     }
 
     /// A whole JSON answer.
     pub(super) fn whole(&mut self, body: &[u8], record: &mut Record) {
-        self.body = std::str::from_utf8(body).ok().map(str::to_owned);
-        match serde_json::from_slice::<Response>(body) {
-            Ok(response) => self.terminal(&response, record),
+        match serde_json::from_slice::<Value>(body) {
+            Ok(response) => self.terminal(response, record),
             Err(_) => record.note("The provider's answer is no response object.".to_owned()),
         }
     }
@@ -67,6 +78,7 @@ impl Tap {
         };
         let Ok(frames) = decoder.push(chunk) else {
             self.frames = None;
+            self.blind = true;
             record.note("An event of the provider was too long to be looked into.".to_owned());
             return;
         };
@@ -96,22 +108,38 @@ impl Tap {
         match kind {
             "response.created" => self.created = Some(frame.data.clone()),
             "response.completed" | "response.incomplete" | "response.failed" => {
-                if let Ok(Event::Lifecycle(_, response)) = Event::parse(&frame.data) {
-                    self.body = serde_json::to_string(&response).ok();
-                    self.terminal(&response, record);
+                if let Ok(mut event) = serde_json::from_str::<Value>(&frame.data) {
+                    self.terminal(event["response"].take(), record);
                 }
             }
             "error" => {
                 if let Ok(Event::Error(body)) = Event::parse(&frame.data) {
                     self.outcome = Some("failed");
-                    record.blame(&provider_error(body));
+                    record.blame(&Error::provider(body));
                 }
             }
             _ => {}
         }
     }
 
-    fn terminal(&mut self, response: &Response, record: &mut Record) {
+    /// Whether the terminal event was seen.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    fn terminal(&mut self, mut value: Value, record: &mut Record) {
+        if let Some(tools) = value.get_mut("tools") {
+            *tools = self.tools.take();
+        }
+        self.over = true;
+        self.body = Some(value.to_string());
+        match serde_json::from_value::<Response>(value) {
+            Ok(response) => self.learn(&response, record),
+            Err(error) => record.note(format!("The provider's response is odd: {error}")),
+        }
+    }
+
+    fn learn(&mut self, response: &Response, record: &mut Record) {
         self.outcome = Some(match response.status {
             Status::Completed => "completed",
             Status::Incomplete => "incomplete",
@@ -120,7 +148,7 @@ impl Tap {
         record.responded(&response.id);
         if let Some(error) = &response.error {
             let body = ErrorBody::new(kind::SERVER, error.message.as_str());
-            record.blame(&provider_error(body.code(error.code.clone())));
+            record.blame(&Error::provider(body.code(error.code.clone())));
         }
         for item in &response.output {
             self.item(item, record);
@@ -156,7 +184,7 @@ impl Tap {
                     server_url: self.url(&list.server_label),
                     run_by: "provider".to_owned(),
                     tools: count(list.tools.len()),
-                    error: list.error.clone(),
+                    error: list.error.as_deref().map(|error| record.clean(error)),
                     ..ToolListRow::default()
                 });
                 if let Some(row) = record.list(row) {
@@ -183,7 +211,7 @@ impl Tap {
                 row.error = call
                     .error
                     .as_ref()
-                    .map(|error| crate::payload::blank(&error.to_string()));
+                    .map(|error| record.clean(&error.to_string()));
                 record.begin_call(row);
             }
             Item::McpApprovalRequest(call) => {
@@ -220,7 +248,7 @@ impl Tap {
         cause: Option<SendError>,
         record: &mut Record,
     ) -> Option<Bytes> {
-        if self.outcome.is_some() {
+        if self.outcome.is_some() || self.over || self.blind {
             return None;
         }
         self.outcome = Some("failed");
@@ -280,19 +308,6 @@ fn kind_of(data: &str) -> &str {
         .unwrap_or("")
 }
 
-fn provider_error(body: ErrorBody) -> Error {
-    Error::Provider(Box::new(portunus_providers::Failure {
-        kind: portunus_providers::FailureKind::Server,
-        source: portunus_providers::Source::Upstream,
-        retry: false,
-        retry_after: None,
-        status: 502,
-        body,
-        upstream_status: None,
-        upstream_code: None,
-    }))
-}
-
 fn cut_off(provider: &'static str, cause: Option<SendError>) -> Error {
     match cause {
         Some(cause) => Error::Unreachable {
@@ -303,7 +318,7 @@ fn cut_off(provider: &'static str, cause: Option<SendError>) -> Error {
             let text = format!(
                 "The provider '{provider}' ended its stream before the response was complete."
             );
-            provider_error(ErrorBody::new(kind::SERVER, text).code(code::SERVER))
+            Error::provider(ErrorBody::new(kind::SERVER, text).code(code::SERVER))
         }
     }
 }

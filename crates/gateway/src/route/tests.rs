@@ -1,24 +1,5 @@
 use super::*;
-use crate::call::Principal;
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
-use std::time::Instant;
-
-fn call(headers: &[(&str, &str)]) -> Call {
-    let mut map = HeaderMap::new();
-    for (name, value) in headers {
-        map.insert(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
-    }
-    Call {
-        principal: Principal::default(),
-        headers: map,
-        body: Bytes::new(),
-        received: Instant::now(),
-        request_id: "req_1".to_owned(),
-        trace_id: "t".to_owned(),
-        caller_credential: None,
-    }
-}
+use crate::call::test_call as call;
 
 fn check(model: &str, headers: &[(&str, &str)], slug: &str, bare_model: &str) {
     let got = wanted(model, &call(headers), &Config::default()).unwrap();

@@ -54,6 +54,18 @@ pub(super) fn value(shallow: &Shallow<'_>, key: &str) -> Checked<Option<Value>> 
     Ok(Some(value).filter(|value| !Value::is_null(value)))
 }
 
+/// As [`value`], without a key that is there twice.
+pub(super) fn strict(shallow: &Shallow<'_>, key: &str) -> Checked<Option<Value>> {
+    let Some(raw) = shallow.get(key) else {
+        return Ok(None);
+    };
+    let value = crate::shallow::strict(raw.get()).map_err(|error| {
+        let message = format!("Invalid '{key}': {error}.");
+        ErrorBody::invalid(key, code::JSON, message)
+    })?;
+    Ok(Some(value).filter(|value| !Value::is_null(value)))
+}
+
 pub(super) fn string(shallow: &Shallow<'_>, key: &str) -> Checked<Option<String>> {
     value(shallow, key)?
         .map(|value| into_string(key, value))

@@ -17,6 +17,8 @@ pub enum ToolChoice {
     Required,
     /// It must call one of these.
     Force(Vec<ToolRef>),
+    /// It may use only these, and must call one in the first turn.
+    ForceAmong(Vec<ToolRef>),
     /// It decides among these.
     Among(Vec<ToolRef>),
 }
@@ -70,7 +72,7 @@ impl ToolChoice {
             .map(|entry| reference(&check::into_object(path, entry)?, tools))
             .collect::<Checked<Vec<_>>>()?;
         match text(fields, "mode") {
-            Some("required") => Ok(Self::Force(refs)),
+            Some("required") => Ok(Self::ForceAmong(refs)),
             None | Some("auto") => Ok(Self::Among(refs)),
             Some(other) => Err(check::bad_value(
                 "tool_choice.mode",

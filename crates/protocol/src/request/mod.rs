@@ -44,7 +44,7 @@ impl<'a> Head<'a> {
             _ => return Err(check::missing("model")),
         };
         let stream = check::boolean(&shallow, "stream")?.unwrap_or(false);
-        let tools = tool::parse_all(check::value(&shallow, "tools")?)?;
+        let tools = tool::parse_all(check::strict(&shallow, "tools")?)?;
         Ok(Self {
             shallow,
             model,
