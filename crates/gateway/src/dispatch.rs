@@ -67,12 +67,12 @@ impl Gateway {
         let failed = result
             .as_ref()
             .err()
-            .map(|error| record.clean(&error.body().message));
+            .map(|error| record.keep_words(&error.body().message));
         if let Some(text) = failed
             && let Some(row) = record.attempt(row)
         {
             "failed".clone_into(&mut row.outcome);
-            row.error = Some(text);
+            row.error = text;
             row.total_ms = Some(whole_ms(started.elapsed()));
         }
         result
@@ -169,7 +169,7 @@ fn request(send: &Send<'_>) -> Result<http::Request<Bytes>, Error> {
 
 pub(crate) fn unreachable(send: &Send<'_>, cause: portunus_egress::SendError) -> Error {
     Error::Unreachable {
-        provider: send.target.provider.name().to_owned(),
+        provider: send.target.shown(),
         cause,
     }
 }

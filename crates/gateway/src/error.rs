@@ -25,6 +25,8 @@ pub(crate) enum Error {
     Internal(String),
     /// The client went away.
     Gone,
+    /// The process ends and takes the request with it.
+    ShuttingDown,
 }
 
 /// What the caller of a failed request is told.
@@ -96,6 +98,11 @@ impl Error {
             }
             Self::Bound(text) => (500, "gateway", server(text.clone())),
             Self::Internal(_) => (500, "gateway", server(INTERNAL.to_owned())),
+            Self::ShuttingDown => {
+                let text = "The gateway was stopped while it handled the request.".to_owned();
+                let body = ErrorBody::new(kind::UNAVAILABLE, text).code("shutting_down");
+                (503, "gateway", body)
+            }
             Self::Gone => (499, "client", server("The client went away.".to_owned())),
         };
         Told {
@@ -118,33 +125,30 @@ fn blame(failure: &Failure) -> &'static str {
 }
 
 fn unreachable(provider: &str, cause: &SendError) -> (u16, &'static str, ErrorBody) {
-    let text = format!("The provider '{provider}' did not answer: {cause}");
-    match cause {
+    let silent = format!("The provider {provider} did not answer: {cause}");
+    let broken = format!("The answer of the provider {provider} broke off: {cause}");
+    let (status, source, kind, code, text) = match cause {
         SendError::Forbidden(_) => {
             let text =
-                format!("{text} Whoever runs this gateway can allow it in [providers] allow.");
-            (
-                502,
-                "gateway",
-                ErrorBody::new(kind::SERVER, text).code("forbidden_address"),
-            )
+                format!("{silent} Whoever runs this gateway can allow it in [providers] allow.");
+            (502, "gateway", kind::SERVER, "forbidden_address", text)
         }
         SendError::Timeout(Phase::Connect) | SendError::Dns { .. } | SendError::Connect { .. } => (
             502,
             "provider",
-            ErrorBody::new(kind::SERVER, text).code("provider_unreachable"),
+            kind::SERVER,
+            "provider_unreachable",
+            silent,
         ),
-        SendError::Timeout(_) => (
-            504,
-            "provider",
-            ErrorBody::new(kind::TIMEOUT, text).code("provider_timeout"),
-        ),
-        SendError::TooLarge { .. } | SendError::Protocol(_) => (
-            502,
-            "provider",
-            ErrorBody::new(kind::SERVER, text).code(code::SERVER),
-        ),
-    }
+        SendError::Timeout(Phase::FirstByte) => {
+            (504, "provider", kind::TIMEOUT, "provider_timeout", silent)
+        }
+        SendError::Timeout(_) => (504, "provider", kind::TIMEOUT, "provider_timeout", broken),
+        SendError::TooLarge { .. } | SendError::Protocol(_) => {
+            (502, "provider", kind::SERVER, code::SERVER, broken)
+        }
+    };
+    (status, source, ErrorBody::new(kind, text).code(code))
 }
 
 impl From<ErrorBody> for Error {

@@ -3,7 +3,7 @@
 
 use crate::error::Error;
 use jiff::Timestamp;
-use portunus_protocol::error::{ErrorBody, code};
+use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_protocol::id::{self, Kind};
 use portunus_protocol::request::{Body, Head, Options, ServerUrlEcho};
 use portunus_protocol::response::{Response, Status};
@@ -16,6 +16,13 @@ use std::borrow::Cow;
 /// Refuses by name what this version does not serve, on every path: the answer would live at
 /// the provider under an id that belongs to nobody here.
 pub(crate) fn refuse_unbuilt(head: &Head<'_>) -> Result<(), Error> {
+    if head.is_set("previous_response_id") && head.is_set("conversation") {
+        let message = "Mutually exclusive parameters. Ensure you are only providing one of: \
+                       'previous_response_id' or 'conversation'.";
+        return Err(ErrorBody::new(kind::INVALID_REQUEST, message)
+            .code(code::EXCLUSIVE)
+            .into());
+    }
     let unbuilt = [
         (
             "background",
@@ -62,6 +69,8 @@ impl Peek<'_> {
         match self.kind.as_deref() {
             Some("mcp_approval_response") => Some("answers to approval requests"),
             Some("item_reference") => Some(REFERENCES),
+            // They could name MCP servers that nobody here has judged.
+            Some("additional_tools") => Some("tools inside of 'input' (name them in 'tools')"),
             None if self.role.is_none() && self.id.is_some() => Some(REFERENCES),
             _ => None,
         }

@@ -13,6 +13,7 @@ mod front;
 mod history;
 mod lists;
 mod models;
+mod opened;
 mod pass_through;
 mod payload;
 mod plan;
@@ -42,6 +43,7 @@ use std::sync::Arc;
 /// The gateway: everything that a request needs, shared by all requests of the process.
 pub struct Gateway {
     parts: Parts,
+    opened: opened::OpenedKeys,
 }
 
 impl std::fmt::Debug for Gateway {
@@ -54,7 +56,10 @@ impl Gateway {
     /// A gateway made of these parts.
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
-        Arc::new(Self { parts })
+        Arc::new(Self {
+            parts,
+            opened: opened::OpenedKeys::default(),
+        })
     }
 
     /// Serves `POST /v1/responses`. Dropping the future, or the stream of the reply, stops the

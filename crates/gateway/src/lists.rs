@@ -55,9 +55,11 @@ async fn list_all(
     while let Some((place, result, took)) = waits.next().await {
         let (server, open) = (&servers[place], &open[place]);
         let result = result.map_err(|error| record.cleaned(error));
+        let words = result.as_ref().err().map(error_words);
+        let kept = words.and_then(|words| record.keep_words(&words));
         if let Some(row) = record.list(open.row) {
             row.total_ms = Some(crate::record::whole_ms(took));
-            fill(row, &result);
+            fill(row, &result, kept);
         }
         found[place] = Some(end(server, open, result, sink).await?);
     }
@@ -172,7 +174,7 @@ fn shown(tool: &Tool) -> McpTool {
     }
 }
 
-fn fill(row: &mut ToolListRow, result: &Result<Listing, Error>) {
+fn fill(row: &mut ToolListRow, result: &Result<Listing, Error>, words: Option<String>) {
     let ms = |ms: u64| i64::try_from(ms).ok();
     match result {
         Ok(listing) => {
@@ -187,12 +189,15 @@ fn fill(row: &mut ToolListRow, result: &Result<Listing, Error>) {
             row.read_ms = ms(listing.timing.read_ms);
             row.warnings = listing.dropped.iter().take(20).cloned().collect();
         }
-        Err(error) => {
+        Err(_) => {
             "failed".clone_into(&mut row.outcome);
-            let text = error
-                .cause()
-                .map_or_else(|| error.body().message, str::to_owned);
-            row.error = Some(text);
+            row.error = words;
         }
     }
+}
+
+fn error_words(error: &Error) -> String {
+    error
+        .cause()
+        .map_or_else(|| error.body().message, str::to_owned)
 }

@@ -117,7 +117,7 @@ impl Gateway {
     }
 
     async fn fetch(&self, target: &Target) -> Result<Bytes, Error> {
-        let provider = target.provider.name().to_owned();
+        let provider = target.shown();
         let head = target.provider.head(&target.endpoint)?;
         let url = head.url.as_str();
         let base = url

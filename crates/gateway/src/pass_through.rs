@@ -112,9 +112,9 @@ fn is_response(body: &[u8]) -> bool {
 }
 
 fn no_response(target: &Target) -> Error {
-    let name = target.provider.name();
+    let name = target.shown();
     let text = format!(
-        "The provider '{name}' answered with success, but not with a response. Is its address \
+        "The provider {name} answered with success, but not with a response. Is its address \
          that of a server that speaks the Responses API?"
     );
     Error::provider(ErrorBody::new(kind::SERVER, text).code(code::SERVER))

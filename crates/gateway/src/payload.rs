@@ -4,7 +4,7 @@
 //! `server_url` is shortened. Below `full`, words that look like secrets are blanked too.
 
 use crate::policy::PayloadLevel;
-use portunus_protocol::request::{Head, ServerUrlEcho};
+use portunus_protocol::request::{Head, REDACTED, ServerUrlEcho, shown_url};
 use serde_json::{Map, Value};
 
 /// The request body as it may be kept, at most `max_bytes` long; `None` below `redacted`.
@@ -30,7 +30,36 @@ pub(crate) fn request_body(
         };
         out.insert(key.to_owned(), value);
     }
-    keep(&Value::Object(out).to_string(), level, max_bytes)
+    let mut out = Value::Object(out);
+    scrub(&mut out);
+    keep(&out.to_string(), level, max_bytes)
+}
+
+/// Cuts the secrets of an MCP server out of any object, wherever it stands and however its keys
+/// are capitalised: a request that is refused for a slip keeps its secrets as well.
+fn scrub(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(scrub),
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                scrub_field(&key.to_ascii_lowercase(), value);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn scrub_field(key: &str, value: &mut Value) {
+    match (key, &mut *value) {
+        ("authorization", Value::String(text)) => REDACTED.clone_into(text),
+        ("server_url", Value::String(url)) => *url = shown_url(url, ServerUrlEcho::Origin),
+        ("headers", Value::Object(headers)) => {
+            for header in headers.values_mut() {
+                *header = REDACTED.into();
+            }
+        }
+        _ => scrub(value),
+    }
 }
 
 /// A text as it may be kept; `None` below `redacted`.
@@ -149,6 +178,16 @@ mod tests {
             "{text}"
         );
         assert_eq!(request_body(&head, PayloadLevel::Metadata, 9999), None);
+    }
+
+    #[test]
+    fn a_slip_keeps_its_secrets() {
+        let body = br#"{"model":"m","tool":[{"server_url":"https://a.example/canary","Authorization":"canary","headers":{"k":"canary"}}],
+            "reasoning":{"x":[{"server_url":"https://a.example/canary","authorization":"canary"}]},
+            "input":[{"type":"x","tools":[{"headers":{"k":{"z":"canary"}},"SERVER_URL":"canary"}]}]}"#;
+        let head = Head::parse(body).unwrap();
+        let text = request_body(&head, PayloadLevel::Full, 9999).unwrap();
+        assert!(!text.contains("canary"), "{text}");
     }
 
     #[test]

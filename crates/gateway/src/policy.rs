@@ -9,6 +9,7 @@ use portunus_store::vault::Vault;
 use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// The parts of a [`crate::Gateway`].
 pub struct Parts {
@@ -22,6 +23,8 @@ pub struct Parts {
     pub vault: Arc<Vault>,
     /// Takes finished records.
     pub log: LogWriter,
+    /// Cut when the process ends and takes its requests with it.
+    pub cut: CancellationToken,
     /// Sees each finished record, for metrics.
     pub observer: Arc<dyn Observer>,
     /// What tokens cost.
@@ -45,6 +48,8 @@ pub struct Bounds {
     pub max_turn_bytes: usize,
     /// Most bytes of one tool result that go to the model and into the item. Default 1 MiB.
     pub max_tool_output_bytes: usize,
+    /// MCP calls of one response. Default 256.
+    pub max_tool_calls: u64,
     /// Tool calls that run at once. Default 8.
     pub max_parallel_calls: usize,
     /// MCP servers in one request. Default 32.
@@ -64,6 +69,7 @@ impl Default for Bounds {
             wall_clock: Duration::from_secs(15 * 60),
             max_turn_bytes: 32 << 20,
             max_tool_output_bytes: 1 << 20,
+            max_tool_calls: 256,
             max_parallel_calls: 8,
             max_servers: 32,
             provider_first_byte: Duration::from_secs(300),

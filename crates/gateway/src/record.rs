@@ -18,6 +18,7 @@ use portunus_store::{
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 
 /// Sees each finished record, for metrics. Must be quick: it runs at the end of a request.
 pub trait Observer: Send + Sync {
@@ -25,7 +26,8 @@ pub trait Observer: Send + Sync {
     fn finished(&self, record: &LogRecord);
 }
 
-/// An open record. When it is dropped without an end, the client went away.
+/// An open record. When it is dropped without an end, the client went away, or the process
+/// ends.
 pub(crate) struct Record {
     row: LogRecord,
     started: Instant,
@@ -43,6 +45,7 @@ pub(crate) struct Record {
     prices: Arc<Prices>,
     log: LogWriter,
     observer: Arc<dyn Observer>,
+    cut: CancellationToken,
     closed: bool,
 }
 
@@ -66,6 +69,7 @@ impl Record {
             prices: Arc::clone(&parts.prices),
             log: parts.log.clone(),
             observer: Arc::clone(&parts.observer),
+            cut: parts.cut.clone(),
             closed: false,
         }
     }
@@ -223,6 +227,11 @@ impl Record {
         payload::blank(&self.secrets.blank(text))
     }
 
+    /// Words of somebody else about a failure, as they may be kept: below `redacted` not at all.
+    pub(crate) fn keep_words(&self, text: &str) -> Option<String> {
+        (self.level >= PayloadLevel::Redacted).then(|| self.clean(text))
+    }
+
     /// An error whose text may repeat what was sent, as it may be told and kept.
     pub(crate) fn cleaned(&self, mut error: Error) -> Error {
         match &mut error {
@@ -292,18 +301,22 @@ impl Record {
     /// Says whose fault it was.
     pub(crate) fn blame(&mut self, error: &Error) {
         let body = error.body();
-        let message = self.clean(&body.message);
-        let cause = error.cause().map(|cause| bounded(&self.clean(cause), 512));
+        // Our own words say nothing of what was sent; those of others may.
+        let message = match error.source() {
+            "provider" | "mcp" => self.keep_words(&body.message),
+            _ => Some(self.clean(&body.message)),
+        };
+        let cause = error.cause().and_then(|cause| self.keep_words(cause));
         let request = &mut self.row.request;
         request.error_source = Some(error.source().to_owned());
         request.error_code = body.code.map(|code| bounded(&code, 64));
-        request.error_message = Some(bounded(&message, 1024));
+        request.error_message = message.map(|message| bounded(&message, 1024));
         if let Error::Internal(_) = error {
             let cause = cause.as_deref().unwrap_or("");
             tracing::error!(request_id = %request.request_id, cause, "the gateway failed");
         }
         if let Some(cause) = cause {
-            self.note(cause);
+            self.note(bounded(&cause, 512));
         }
     }
 
@@ -391,10 +404,15 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if !self.closed {
-            self.blame(&Error::Gone);
-            self.close(Error::Gone.status(), "canceled");
+        if self.closed {
+            return;
         }
+        let (error, outcome) = match self.cut.is_cancelled() {
+            true => (Error::ShuttingDown, "failed"),
+            false => (Error::Gone, "canceled"),
+        };
+        self.blame(&error);
+        self.close(error.status(), outcome);
     }
 }
 

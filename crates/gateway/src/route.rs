@@ -4,11 +4,13 @@ use crate::Gateway;
 use crate::call::Call;
 use crate::config::Config;
 use crate::error::Error;
+use crate::opened::Opened;
 use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_providers::{Dialect, Endpoint, Provider};
 use portunus_store::{DEFAULT_WORKSPACE_ID, VirtualKeyRow, now};
 use secrecy::SecretString;
 use serde_json::Value;
+use std::sync::Arc;
 use url::Url;
 
 /// Slug of the demo model, which needs no credential.
@@ -35,7 +37,17 @@ pub(crate) enum Place {
 /// `x-portkey-virtual-key`, `@slug/` of the model, default of the API key. Two that differ are
 /// refused, so that no request goes where its author did not look.
 pub(crate) fn wanted(model: &str, call: &Call, config: &Config) -> Result<Wanted, Error> {
-    let (prefix, model) = split_model(model);
+    for name in [
+        "x-portkey-config",
+        "x-portkey-provider",
+        "x-portkey-virtual-key",
+    ] {
+        if call.headers.get_all(name).iter().count() > 1 {
+            let message = format!("The header '{name}' is there more than once. Send it once.");
+            return Err(ErrorBody::invalid(name, code::VALUE, message).into());
+        }
+    }
+    let (prefix, model) = split_model(model)?;
     let provider = call.header("x-portkey-provider");
     let named = [
         ("x-portkey-config", config.virtual_key.as_deref()),
@@ -79,13 +91,17 @@ fn bare(slug: &str) -> &str {
 }
 
 /// `@slug/model`: everything after the first slash is the model.
-fn split_model(model: &str) -> (Option<&str>, &str) {
-    match model
-        .strip_prefix('@')
-        .and_then(|rest| rest.split_once('/'))
-    {
-        Some((slug, model)) if !slug.is_empty() && !model.is_empty() => (Some(slug), model),
-        _ => (None, model),
+fn split_model(model: &str) -> Result<(Option<&str>, &str), Error> {
+    let Some(rest) = model.strip_prefix('@') else {
+        return Ok((None, model));
+    };
+    match rest.split_once('/') {
+        Some((slug, model)) if !slug.is_empty() && !model.is_empty() => Ok((Some(slug), model)),
+        _ => {
+            let message = "Invalid 'model': a model that begins with '@' has the form \
+                           '@virtual-key/model'.";
+            Err(ErrorBody::invalid("model", code::VALUE, message).into())
+        }
     }
 }
 
@@ -110,12 +126,21 @@ fn no_key() -> Error {
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) provider: &'static dyn Provider,
-    pub(crate) endpoint: Endpoint,
+    pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) slug: Option<String>,
     pub(crate) model: String,
 }
 
 impl Target {
+    /// The provider and the virtual key, for an error's reader.
+    pub(crate) fn shown(&self) -> String {
+        let name = self.provider.name();
+        match &self.slug {
+            Some(slug) if slug != name => format!("'{name}' (virtual key '{slug}')"),
+            _ => format!("'{name}'"),
+        }
+    }
+
     pub(crate) fn dialect(&self) -> Dialect {
         self.provider.dialect()
     }
@@ -151,20 +176,7 @@ impl Gateway {
         slug: String,
         model: String,
     ) -> Result<Target, Error> {
-        let row = self
-            .parts
-            .store
-            .virtual_key_by_slug(workspace_id, &slug)
-            .await?;
-        if let Some(row) = row {
-            let credential = self.open(&row)?;
-            let provider = find(&row.provider)?;
-            let endpoint = endpoint(
-                provider,
-                row.custom_host.as_deref(),
-                credential,
-                row.settings,
-            )?;
+        if let Some(Opened { provider, endpoint }) = self.opened(workspace_id, &slug).await? {
             return Ok(Target {
                 provider,
                 endpoint,
@@ -201,7 +213,7 @@ impl Gateway {
         (workspace_id == DEFAULT_WORKSPACE_ID).then(|| key.secret.clone())
     }
 
-    fn open(&self, row: &VirtualKeyRow) -> Result<Option<SecretString>, Error> {
+    pub(crate) fn open(&self, row: &VirtualKeyRow) -> Result<Option<SecretString>, Error> {
         if !row.is_usable(now()) {
             let message = format!(
                 "The virtual key '{}' is {} or has expired.",
@@ -220,7 +232,7 @@ impl Gateway {
     }
 }
 
-fn find(name: &str) -> Result<&'static dyn Provider, Error> {
+pub(crate) fn find(name: &str) -> Result<&'static dyn Provider, Error> {
     portunus_providers::find(name).ok_or_else(|| {
         let shown: String = name.chars().take(64).collect();
         let message = format!("The provider '{shown}' is not one that this version knows.");
@@ -228,24 +240,24 @@ fn find(name: &str) -> Result<&'static dyn Provider, Error> {
     })
 }
 
-fn endpoint(
+pub(crate) fn endpoint(
     provider: &'static dyn Provider,
     custom_host: Option<&str>,
     credential: Option<SecretString>,
     settings: Value,
-) -> Result<Endpoint, Error> {
+) -> Result<Arc<Endpoint>, Error> {
     let name = provider.name();
     let base = custom_host
         .or(provider.default_base_url())
         .unwrap_or(NOWHERE);
     let base_url = Url::parse(base)
         .map_err(|error| Error::Internal(format!("base URL of '{name}': {error}")))?;
-    Ok(Endpoint {
+    Ok(Arc::new(Endpoint {
         base_url,
         credential,
         provider: name.to_owned(),
         settings,
-    })
+    }))
 }
 
 /// For a provider that is never dialled or that builds its own address from its settings; a
@@ -255,8 +267,9 @@ const NOWHERE: &str = "https://unset.invalid/v1";
 fn unknown_key(slug: &str) -> Error {
     let shown: String = slug.chars().take(64).collect();
     let message = format!(
-        "There is no virtual key '{shown}' in this workspace. List them with 'portunus virtual-key \
-         list', or make one with 'portunus virtual-key create'."
+        "There is no virtual key '{shown}' in this workspace (and no provider of that name has its \
+         key in the environment). List them with 'portunus virtual-key list', or make one with \
+         'portunus virtual-key create'."
     );
     ErrorBody::new(kind::INVALID_REQUEST, message)
         .param("x-portkey-virtual-key")

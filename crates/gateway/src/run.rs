@@ -125,11 +125,8 @@ async fn run_all(
     while let Some((place, outcome, took)) = calls.next().await {
         let output = map(&outcome, bounds.max_tool_output_bytes);
         let kept = record.keep(&output.for_model);
-        let failed = outcome
-            .result
-            .as_ref()
-            .err()
-            .map(|error| record.clean(&error.to_string()));
+        let failed = outcome.result.as_ref().err();
+        let failed = failed.and_then(|error| record.keep_words(&error.to_string()));
         if let Some(row) = record.call(rows[place]) {
             fill(row, &outcome, took);
             row.error = failed;

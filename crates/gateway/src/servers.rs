@@ -99,8 +99,20 @@ fn headers(
     named
         .map(|(name, value)| {
             let at = format!("tools[{index}].headers.{name}");
+            if RESERVED
+                .iter()
+                .any(|reserved| name.eq_ignore_ascii_case(reserved))
+            {
+                return Err(bad(
+                    at,
+                    "the MCP transport writes this header itself.".to_owned(),
+                ));
+            }
             portunus_egress::check_header(name, value.expose_secret())
                 .map_err(|error| bad(at, error.to_string()))
         })
         .collect()
 }
+
+/// Headers that the transport needs for itself, beside those that egress refuses.
+const RESERVED: [&str; 3] = ["accept", "accept-encoding", "content-type"];

@@ -158,10 +158,12 @@ impl Job {
     }
 
     fn frame<'a>(&'a self, state: &State, inventory: &'a Inventory) -> Frame<'a> {
-        let left = self
+        let ours = self.gateway.parts.bounds.max_tool_calls;
+        let max = self
             .body
             .max_tool_calls
-            .map(|max| max.saturating_sub(state.calls_made));
+            .map_or(ours, |theirs| theirs.min(ours));
+        let left = max.saturating_sub(state.calls_made);
         Frame {
             gateway: &self.gateway,
             target: &self.target,
@@ -169,7 +171,7 @@ impl Job {
             inventory,
             retry: &self.retry,
             timeout: self.timeout,
-            calls_left: if state.tools_off { Some(0) } else { left },
+            calls_left: if state.tools_off { 0 } else { left },
             one_call: self.body.parallel_tool_calls == Some(false),
         }
     }

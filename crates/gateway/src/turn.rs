@@ -12,6 +12,7 @@ use crate::sink::Sink;
 use crate::{history, run};
 use portunus_mcp::Inventory;
 use portunus_mcp::approval::{self, Decision};
+use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_protocol::event::Event;
 use portunus_protocol::id::{self, Kind};
 use portunus_protocol::item::{FunctionCall, Item, McpApprovalRequest};
@@ -33,8 +34,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) inventory: &'a Inventory,
     pub(crate) retry: &'a Retry,
     pub(crate) timeout: Option<Duration>,
-    /// MCP calls that may still run; `None` = no bound.
-    pub(crate) calls_left: Option<u64>,
+    /// MCP calls that may still run.
+    pub(crate) calls_left: u64,
     /// The client wants one call a turn.
     pub(crate) one_call: bool,
 }
@@ -184,6 +185,15 @@ impl<'a> Reader<'a> {
             .gateway
             .dispatch(&send, self.frame.retry, record)
             .await?;
+        if is_page(&response.headers) {
+            let text = format!(
+                "The provider {} answered with success, but with an HTML page. Is its address right?",
+                target.shown()
+            );
+            return Err(Error::provider(
+                ErrorBody::new(kind::SERVER, text).code(code::SERVER),
+            ));
+        }
         let decoder = target.provider.decoder(request);
         if is_stream(&response.headers) {
             return self.read(&send, response.body, decoder, sink, record).await;
@@ -331,7 +341,7 @@ impl<'a> Reader<'a> {
     /// Why a call may not run, told to the model; `None` if it may.
     fn barred(&mut self, wire_name: &str) -> Option<&'static str> {
         let planned = self.outcome.planned.len() as u64;
-        if self.frame.calls_left.is_some_and(|left| planned >= left) {
+        if planned >= self.frame.calls_left {
             self.outcome.limit_met = true;
             return Some(OVER);
         }
@@ -435,6 +445,15 @@ fn row_of(
         arguments: record.keep(arguments),
         ..ToolCallRow::default()
     }
+}
+
+fn is_page(headers: &http::HeaderMap) -> bool {
+    let kind = headers.get(http::header::CONTENT_TYPE);
+    kind.is_some_and(|kind| {
+        kind.as_bytes()
+            .to_ascii_lowercase()
+            .starts_with(b"text/html")
+    })
 }
 
 fn is_stream(headers: &http::HeaderMap) -> bool {

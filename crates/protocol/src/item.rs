@@ -152,13 +152,27 @@ pub struct Message {
 }
 
 /// The content of a message or of a function's output.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Content {
     /// Plain text.
     Text(String),
     /// Parts in order.
     Parts(Vec<Part>),
+}
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(text) => Ok(Self::Text(text)),
+            parts @ Value::Array(_) => serde_json::from_value(parts)
+                .map(Self::Parts)
+                .map_err(D::Error::custom),
+            _ => Err(D::Error::custom(
+                "the content must be a string or an array of parts",
+            )),
+        }
+    }
 }
 
 impl Default for Content {

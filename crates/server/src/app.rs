@@ -98,7 +98,9 @@ impl App {
             true => environment_keys(environment),
             false => Vec::new(),
         };
+        let life = Life::default();
         let gateway = Gateway::new(Parts {
+            cut: life.cut.clone(),
             client: client.clone(),
             pool: Pool::new(client.clone(), mcp_bounds(&settings)),
             store: Arc::clone(&store),
@@ -111,7 +113,6 @@ impl App {
             environment_keys: environment_keys.clone(),
         });
         let admission = Admission::new(settings.limits.concurrency);
-        let life = Life::default();
         Ok(Arc::new(Self {
             settings,
             gateway,

@@ -27,7 +27,8 @@ pub(super) struct Tap {
     frames: Option<Decoder>,
     seen: u64,
     turn: usize,
-    provider: &'static str,
+    /// As an error names it.
+    provider: String,
     /// Label and shown URL of each server of the request.
     servers: Vec<(String, String)>,
     /// The first response object, to build a failed one from.
@@ -52,7 +53,7 @@ impl Tap {
             started: Some(Instant::now()),
             frames: Some(Decoder::new(MAX_EVENT_BYTES)),
             turn: record.begin_turn(target),
-            provider: target.provider.name(),
+            provider: target.shown(),
             servers: servers.collect(),
             tools: head
                 .tools
@@ -184,7 +185,10 @@ impl Tap {
                     server_url: self.url(&list.server_label),
                     run_by: "provider".to_owned(),
                     tools: count(list.tools.len()),
-                    error: list.error.as_deref().map(|error| record.clean(error)),
+                    error: list
+                        .error
+                        .as_deref()
+                        .and_then(|error| record.keep_words(error)),
                     ..ToolListRow::default()
                 });
                 if let Some(row) = record.list(row) {
@@ -211,7 +215,7 @@ impl Tap {
                 row.error = call
                     .error
                     .as_ref()
-                    .map(|error| record.clean(&error.to_string()));
+                    .and_then(|error| record.keep_words(&error.to_string()));
                 record.begin_call(row);
             }
             Item::McpApprovalRequest(call) => {
@@ -252,7 +256,7 @@ impl Tap {
             return None;
         }
         self.outcome = Some("failed");
-        let error = cut_off(self.provider, cause);
+        let error = cut_off(std::mem::take(&mut self.provider), cause);
         record.blame(&error);
         let body = error.body();
         let mut out = BytesMut::from(&b"\n\n"[..]);
@@ -308,15 +312,12 @@ fn kind_of(data: &str) -> &str {
         .unwrap_or("")
 }
 
-fn cut_off(provider: &'static str, cause: Option<SendError>) -> Error {
+fn cut_off(provider: String, cause: Option<SendError>) -> Error {
     match cause {
-        Some(cause) => Error::Unreachable {
-            provider: provider.to_owned(),
-            cause,
-        },
+        Some(cause) => Error::Unreachable { provider, cause },
         None => {
             let text = format!(
-                "The provider '{provider}' ended its stream before the response was complete."
+                "The provider {provider} ended its stream before the response was complete."
             );
             Error::provider(ErrorBody::new(kind::SERVER, text).code(code::SERVER))
         }

@@ -49,6 +49,24 @@ fn two_different_slugs_are_refused() {
 }
 
 #[test]
+fn a_mistyped_slug_goes_nowhere() {
+    for model in ["@fake", "@fake/", "@/ok", "@"] {
+        let mut call = call(&[]);
+        call.principal.defaults.virtual_key = Some("default".to_owned());
+        let body = wanted(model, &call, &Config::default()).unwrap_err().body();
+        assert_eq!(body.param.as_deref(), Some("model"), "{model}");
+    }
+}
+
+#[test]
+fn a_slug_that_is_there_twice_is_refused() {
+    let mut call = call(&[("x-portkey-virtual-key", "a")]);
+    call.headers
+        .append("x-portkey-virtual-key", "b".parse().unwrap());
+    assert!(wanted("m", &call, &Config::default()).is_err());
+}
+
+#[test]
 fn no_slug_is_refused_with_three_ways_out() {
     let body = wanted("m", &call(&[]), &Config::default())
         .unwrap_err()

@@ -148,10 +148,10 @@ fn options(head: &Head<'_>, native: bool) -> Checked<Options> {
     Ok(Options {
         temperature: check::decimal(shallow, "temperature", 0, 2)?,
         top_p: check::decimal(shallow, "top_p", 0, 1)?,
-        top_logprobs: check::integer(shallow, "top_logprobs", 0)?,
-        reasoning: check::object(shallow, "reasoning")?,
-        text: check::object(shallow, "text")?,
-        truncation: check::string(shallow, "truncation")?,
+        top_logprobs: check::integer_to(shallow, "top_logprobs", 20)?,
+        reasoning: reasoning(check::object(shallow, "reasoning")?)?,
+        text: text(check::object(shallow, "text")?)?,
+        truncation: truncation(check::string(shallow, "truncation")?)?,
         user: check::string(shallow, "user")?,
         safety_identifier: check::string(shallow, "safety_identifier")?,
         prompt_cache_key: check::string(shallow, "prompt_cache_key")?,
@@ -184,7 +184,7 @@ fn native_fields(head: &Head<'_>, native: bool) -> Checked<Map<String, Value>> {
             format!("tools[{index}].type"),
             code::VALUE,
             format!(
-                "The tool type '{kind}' is run by OpenAI and is not available with this model. Use a tool of type 'function', 'custom' or 'mcp', or a provider that speaks the Responses API."
+                "The tool type '{kind}' is not available with this model: only 'function', 'custom' and 'mcp' are. Tools that OpenAI runs itself need a provider that speaks the Responses API."
             ),
         ));
     }
@@ -204,6 +204,42 @@ fn hosted(tools: &[Tool]) -> Option<(usize, &str)> {
 fn unsupported(key: &str, why: &str) -> ErrorBody {
     let message = format!("Unsupported parameter: '{key}': {why}.");
     ErrorBody::invalid(key, code::UNSUPPORTED, message)
+}
+
+type Fields = Map<String, Value>;
+
+fn reasoning(fields: Option<Fields>) -> Checked<Option<Fields>> {
+    const EFFORTS: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh", "max"];
+    let effort = fields.as_ref().and_then(|fields| fields.get("effort"));
+    match effort {
+        None | Some(Value::Null) => {}
+        Some(Value::String(word)) if EFFORTS.contains(&word.as_str()) => {}
+        Some(Value::String(word)) => {
+            return Err(check::bad_value("reasoning.effort", word, EFFORTS));
+        }
+        Some(other) => return Err(check::wrong_type("reasoning.effort", "a string", other)),
+    }
+    Ok(fields)
+}
+
+fn text(fields: Option<Fields>) -> Checked<Option<Fields>> {
+    let format = fields.as_ref().and_then(|fields| fields.get("format"));
+    let is_schema = format.is_some_and(|format| format["type"] == "json_schema");
+    if is_schema {
+        for key in ["name", "schema"] {
+            if format.is_some_and(|format| format[key].is_null()) {
+                return Err(check::missing(&format!("text.format.{key}")));
+            }
+        }
+    }
+    Ok(fields)
+}
+
+fn truncation(word: Option<String>) -> Checked<Option<String>> {
+    match word.as_deref() {
+        None | Some("auto" | "disabled") => Ok(word),
+        Some(other) => Err(check::bad_value("truncation", other, &["auto", "disabled"])),
+    }
 }
 
 fn include(value: Option<Value>) -> Checked<Vec<String>> {
@@ -238,11 +274,11 @@ fn metadata(fields: Map<String, Value>) -> Checked<Map<String, Value>> {
         ErrorBody::invalid(at, code::VALUE, message)
     };
     if fields.len() > 16 {
-        return Err(too_long(
-            "metadata".to_owned(),
-            16,
-            "object with too many properties,",
-        ));
+        let message = format!(
+            "Invalid 'metadata': too many properties. Expected at most 16, but got {}.",
+            fields.len()
+        );
+        return Err(ErrorBody::invalid("metadata", code::VALUE, message));
     }
     for (key, value) in &fields {
         let at = format!("metadata.{key}");
@@ -281,8 +317,19 @@ fn input_item(index: usize, value: Value) -> Checked<Item> {
     if !value.is_object() {
         return Err(check::wrong_type(&path, "an object", &value));
     }
-    Item::from_value(value).map_err(|error| {
+    let item = Item::from_value(value).map_err(|error| {
         let message = format!("Invalid '{path}': {error}.");
-        ErrorBody::invalid(path, code::VALUE, message)
-    })
+        ErrorBody::invalid(path.as_str(), code::VALUE, message)
+    })?;
+    match &item {
+        Item::Message(message) if !ROLES.contains(&message.role.as_str()) => Err(check::bad_value(
+            &format!("{path}.role"),
+            &message.role,
+            ROLES,
+        )),
+        _ => Ok(item),
+    }
 }
+
+/// Source: API reference, input messages.
+const ROLES: &[&str] = &["user", "system", "developer", "assistant"];

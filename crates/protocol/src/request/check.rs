@@ -50,8 +50,15 @@ pub(super) fn value(shallow: &Shallow<'_>, key: &str) -> Checked<Option<Value>> 
     let Some(raw) = shallow.get(key) else {
         return Ok(None);
     };
-    let value = serde_json::from_str(raw.get()).map_err(|error| super::not_json(&error))?;
+    let value = serde_json::from_str(raw.get()).map_err(|error| unreadable(key, &error))?;
     Ok(Some(value).filter(|value| !Value::is_null(value)))
+}
+
+/// The library counts lines and columns from the beginning of the field: they are left out.
+fn unreadable(key: &str, error: &serde_json::Error) -> ErrorBody {
+    let text = error.to_string();
+    let what = text.split(" at line ").next().unwrap_or(&text);
+    ErrorBody::invalid(key, code::JSON, format!("Invalid '{key}': {what}."))
 }
 
 /// As [`value`], without a key that is there twice.
@@ -59,10 +66,7 @@ pub(super) fn strict(shallow: &Shallow<'_>, key: &str) -> Checked<Option<Value>>
     let Some(raw) = shallow.get(key) else {
         return Ok(None);
     };
-    let value = crate::shallow::strict(raw.get()).map_err(|error| {
-        let message = format!("Invalid '{key}': {error}.");
-        ErrorBody::invalid(key, code::JSON, message)
-    })?;
+    let value = crate::shallow::strict(raw.get()).map_err(|error| unreadable(key, &error))?;
     Ok(Some(value).filter(|value| !Value::is_null(value)))
 }
 
@@ -100,6 +104,15 @@ pub(super) fn integer(shallow: &Shallow<'_>, key: &str, min: u64) -> Checked<Opt
         .ok_or_else(|| wrong_type(key, "an integer", &value))
 }
 
+/// An integer from 0 to `max`.
+pub(super) fn integer_to(shallow: &Shallow<'_>, key: &str, max: u64) -> Checked<Option<u64>> {
+    let number = integer(shallow, key, 0)?;
+    match number {
+        Some(number) if number > max => Err(above(key, "integer", max, &number.into())),
+        _ => Ok(number),
+    }
+}
+
 /// A number between two bounds.
 pub(super) fn decimal(
     shallow: &Shallow<'_>,
@@ -117,12 +130,21 @@ pub(super) fn decimal(
         return Err(below(key, "decimal", min, &value));
     }
     if number > max as f64 {
-        let message = format!(
-            "Invalid '{key}': decimal above maximum value. Expected a value <= {max}, but got {value} instead."
-        );
-        return Err(ErrorBody::invalid(key, "decimal_above_max_value", message));
+        return Err(above(key, "decimal", max, &value));
     }
     Ok(Some(number))
+}
+
+fn above(key: &str, kind: &str, max: u64, got: &Value) -> ErrorBody {
+    let message = format!(
+        "Invalid '{key}': {kind} above maximum value. Expected a value <= {max}, but got {got} instead."
+    );
+    let code = if kind == "integer" {
+        "integer_above_max_value"
+    } else {
+        "decimal_above_max_value"
+    };
+    ErrorBody::invalid(key, code, message)
 }
 
 fn below(key: &str, kind: &str, min: u64, got: &Value) -> ErrorBody {

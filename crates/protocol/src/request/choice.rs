@@ -43,16 +43,21 @@ impl ToolChoice {
     pub(super) fn parse(value: Option<Value>, tools: &[Tool]) -> Checked<Self> {
         match value {
             None => Ok(Self::Auto),
-            Some(Value::String(word)) => Self::word(&word),
+            Some(Value::String(word)) => Self::word(&word, tools),
             Some(Value::Object(fields)) => Self::object(&fields, tools),
             Some(other) => Err(check::wrong_type(PATH, "a string or an object", &other)),
         }
     }
 
-    fn word(word: &str) -> Checked<Self> {
+    fn word(word: &str, tools: &[Tool]) -> Checked<Self> {
         match word {
             "auto" => Ok(Self::Auto),
             "none" => Ok(Self::None),
+            "required" if tools.is_empty() => Err(ErrorBody::new(
+                kind::INVALID_REQUEST,
+                "Tool choice 'required' must be specified with 'tools' parameter.",
+            )
+            .param(PATH)),
             "required" => Ok(Self::Required),
             _ => Err(check::bad_value(PATH, word, &["none", "auto", "required"])),
         }

@@ -12,7 +12,8 @@ mod tool;
 pub use body::{Body, Options};
 pub use choice::{ToolChoice, ToolRef};
 pub use tool::{
-    AllowedTools, FunctionTool, McpTool, RequireApproval, ServerUrlEcho, Tool, ToolFilter,
+    AllowedTools, FunctionTool, McpTool, REDACTED, RequireApproval, ServerUrlEcho, Tool,
+    ToolFilter, shown_url,
 };
 
 use crate::error::{ErrorBody, code, kind};
@@ -45,6 +46,11 @@ impl<'a> Head<'a> {
         };
         let stream = check::boolean(&shallow, "stream")?.unwrap_or(false);
         let tools = tool::parse_all(check::strict(&shallow, "tools")?)?;
+        if check::strict(&shallow, "tool_choice")?.is_some_and(|choice| tool::names_server(&choice))
+        {
+            let message = "Invalid 'tool_choice': name MCP servers there by 'server_label' alone.";
+            return Err(ErrorBody::invalid("tool_choice", code::VALUE, message));
+        }
         Ok(Self {
             shallow,
             model,

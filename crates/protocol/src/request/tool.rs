@@ -2,7 +2,7 @@
 
 use super::check::{self, Checked};
 use crate::error::{ErrorBody, code};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
@@ -178,7 +178,34 @@ fn parse(path: &str, tool: Value) -> Checked<Tool> {
         }
         "function" => function(path, fields).map(Tool::Function),
         "custom" => Ok(Tool::Custom(Value::Object(fields))),
-        _ => Ok(Tool::Hosted(kind, Value::Object(fields))),
+        _ => hosted(path, kind, Value::Object(fields)),
+    }
+}
+
+/// A tool of the provider's own. An MCP server inside of one would reach the provider without
+/// having been judged here.
+fn hosted(path: &str, kind: String, value: Value) -> Checked<Tool> {
+    if !names_server(&value) {
+        return Ok(Tool::Hosted(kind, value));
+    }
+    let shown: String = kind.chars().take(64).collect();
+    let at = format!("{path}.type");
+    let message = format!(
+        "Invalid value: '{shown}'. A tool that names an MCP server has the type 'mcp' and stands \
+         in 'tools' itself."
+    );
+    Err(ErrorBody::invalid(at, code::VALUE, message))
+}
+
+/// Whether some object in `value` names an MCP server.
+pub(super) fn names_server(value: &Value) -> bool {
+    const KEYS: [&str; 3] = ["server_url", "connector_id", "tunnel_id"];
+    match value {
+        Value::Array(items) => items.iter().any(names_server),
+        Value::Object(fields) => fields.iter().any(|(key, value)| {
+            KEYS.iter().any(|name| key.eq_ignore_ascii_case(name)) || names_server(value)
+        }),
+        _ => false,
     }
 }
 
@@ -241,6 +268,14 @@ fn mcp_field(tool: &mut McpTool, path: &str, key: &str, value: Value) -> Checked
 
 fn headers(path: &str, value: Value) -> Checked<Vec<(String, SecretString)>> {
     let fields = check::into_object(path, value)?;
+    let mut seen = HashSet::new();
+    if let Some(twin) = fields
+        .keys()
+        .find(|name| !seen.insert(name.to_ascii_lowercase()))
+    {
+        let message = format!("Invalid '{path}': the header '{twin}' is there twice.");
+        return Err(ErrorBody::invalid(path, code::VALUE, message));
+    }
     fields
         .into_iter()
         .map(|(name, value)| {
@@ -351,6 +386,15 @@ fn check_authorization(path: &str, tool: &McpTool) -> Checked<()> {
         .iter()
         .flatten()
         .any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    if tool
+        .authorization
+        .as_ref()
+        .is_some_and(|token| token.expose_secret().is_empty())
+    {
+        let at = format!("{path}.authorization");
+        let message = format!("Invalid '{at}': it is empty. Leave it out, or give the token.");
+        return Err(ErrorBody::invalid(at, code::VALUE, message));
+    }
     if in_headers && tool.authorization.is_some() {
         return Err(check::exclusive(
             path,
@@ -362,7 +406,7 @@ fn check_authorization(path: &str, tool: &McpTool) -> Checked<()> {
 }
 
 /// What stands in the place of a secret.
-const REDACTED: &str = "<redacted>";
+pub const REDACTED: &str = "<redacted>";
 
 impl Tool {
     /// The tool as the response shows it, without secrets. Source: recorded echoes of 2025
@@ -460,7 +504,8 @@ impl RequireApproval {
 
 /// A URL as it may be shown to its caller and in the log: no user info, no query, no
 /// fragment; the path only if `echo` says so.
-fn shown_url(url: &str, echo: ServerUrlEcho) -> String {
+#[must_use]
+pub fn shown_url(url: &str, echo: ServerUrlEcho) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return REDACTED.to_owned();
     };

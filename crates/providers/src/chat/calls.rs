@@ -58,8 +58,7 @@ impl Calls {
         self.apply(None, &Delta::read(value), writer, custom);
     }
 
-    /// Ends all calls. A call whose arguments are no JSON was cut; with `cut` the last one
-    /// may have lost all of them.
+    /// Ends all calls. With `cut` the last one is incomplete when its arguments are no JSON.
     pub(super) fn finish(
         &mut self,
         cut: bool,
@@ -181,7 +180,9 @@ impl Slot {
 
     fn finish(&mut self, cut: bool, writer: &mut TurnWriter, custom: &[String]) {
         let empty = self.arguments.trim().is_empty();
-        let ending = if (empty && cut) || !(empty || is_json(&self.arguments)) {
+        // Broken arguments of a whole turn are the model's own words: whoever runs the call
+        // tells it so.
+        let ending = if cut && (empty || !is_json(&self.arguments)) {
             Ending::Incomplete
         } else {
             Ending::Completed
