@@ -39,9 +39,13 @@ struct Told {
 impl Error {
     /// The provider gave up inside of an answer that had begun well.
     pub(crate) fn provider(body: ErrorBody) -> Self {
+        Self::failure(FailureKind::Server, Source::Upstream, body)
+    }
+
+    fn failure(kind: FailureKind, source: Source, body: ErrorBody) -> Self {
         Self::Provider(Box::new(Failure {
-            kind: FailureKind::Server,
-            source: Source::Upstream,
+            kind,
+            source,
             retry: false,
             retry_after: None,
             status: 502,
@@ -158,8 +162,13 @@ impl From<ErrorBody> for Error {
 }
 
 impl From<EncodeError> for Error {
+    /// A stored credential that is missing is not the caller's fault; all else is.
     fn from(error: EncodeError) -> Self {
-        Self::Invalid(error.body())
+        let body = error.body();
+        if error.code != code::PROVIDER_AUTH {
+            return Self::Invalid(body);
+        }
+        Self::failure(FailureKind::Auth, Source::Gateway, body)
     }
 }
 
