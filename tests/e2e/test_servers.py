@@ -99,3 +99,32 @@ def test_lists_are_not_shared_between_credentials(gateway, provider, guarded, to
     gateway.ask(ask("[no tool]", mcp(guarded, authorization=token)), "chat")
     refused = gateway.post(ask("[no tool]", mcp(guarded, authorization="another")), "chat")
     assert refused.status_code == 424 and "401 (Unauthorized)" in refused.json()["error"]["message"]
+
+
+# tool_choice, the label of the server whose tool is called, the tool when it is fixed.
+CHOICES = [
+    ({"type": "mcp", "server_label": "bench", "name": "create_payment_link"}, "bench", "create_payment_link"),
+    ({"type": "mcp", "server_label": "bench"}, "bench", None),
+    ({"type": "mcp", "server_label": "every", "name": None}, "every", None),
+    ({"type": "mcp"}, None, None),
+    ("required", None, None),
+    ({"type": "allowed_tools", "mode": "required", "tools": [{"type": "mcp", "server_label": "bench"}]}, "bench", None),
+]
+
+
+@pytest.mark.parametrize("upstream", UPSTREAMS)
+@pytest.mark.parametrize("choice, label, name", CHOICES, ids=[str(c[0]) for c in CHOICES])
+def test_tool_choice(gateway, provider, bench, everything, upstream, choice, label, name):
+    tools = [mcp(everything, "every", allowed_tools=["get-sum"]), mcp(bench, allowed_tools=["echo", "create_payment_link"])]
+    response = gateway.ask(ask("Good morning", *tools, tool_choice=choice), upstream)
+    (call,) = items(response, "mcp_call")
+    assert label in (None, call["server_label"]) and name in (None, call["name"])
+    first = provider.requests()[0]["body"]
+    assert first["tool_choice"] == "required" or first["tool_choice"]["type"] in ("function", "allowed_tools")
+    assert len(items(response, "mcp_list_tools")) == 2 and response["status"] == "completed"
+
+
+@pytest.mark.parametrize("upstream", UPSTREAMS)
+def test_no_tool_by_choice(gateway, provider, bench, upstream):
+    response = gateway.ask(ask('[call echo {"message":"a"}]', mcp(bench), tool_choice="none"), upstream)
+    assert items(response, "mcp_call") == [] and bench.started() == []

@@ -11,6 +11,8 @@ use std::time::Duration;
 pub(crate) enum Error {
     /// The request is wrong.
     Invalid(ErrorBody),
+    /// What is asked for is not there, or belongs to somebody else.
+    NotFound(ErrorBody),
     /// The provider answered with an error, or its answer cannot be read.
     Provider(Box<Failure>),
     /// The provider could not be reached, or fell silent.
@@ -83,6 +85,7 @@ impl Error {
         let server = |text: String| ErrorBody::new(kind::SERVER, text).code(code::SERVER);
         let (status, source, body) = match self {
             Self::Invalid(body) => (400, "client", body.clone()),
+            Self::NotFound(body) => (404, "client", body.clone()),
             Self::Provider(failure) => (failure.status, blame(failure), failure.body.clone()),
             Self::Unreachable { provider, cause } => unreachable(provider, cause),
             Self::RequestTimeout(limit) => {

@@ -8,7 +8,6 @@ use portunus_protocol::id::{self, Kind};
 use portunus_protocol::request::{Body, Head, Options, ServerUrlEcho};
 use portunus_protocol::response::{Response, Status};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
@@ -29,7 +28,6 @@ pub(crate) fn refuse_unbuilt(head: &Head<'_>) -> Result<(), Error> {
             "send the request without it, streamed if it is long",
         ),
         ("conversation", "send the earlier items in 'input'"),
-        ("previous_response_id", "send the earlier items in 'input'"),
     ];
     for (key, instead) in unbuilt {
         if head.is_set(key) {
@@ -39,7 +37,7 @@ pub(crate) fn refuse_unbuilt(head: &Head<'_>) -> Result<(), Error> {
             return Err(ErrorBody::invalid(key, code::UNSUPPORTED, message).into());
         }
     }
-    refuse_stateful_items(head)
+    refuse_tools_in_input(head)
 }
 
 /// Refuses a request of the loop that has nothing to say.
@@ -51,35 +49,14 @@ pub(crate) fn require_input(head: &Head<'_>) -> Result<(), Error> {
     Err(ErrorBody::invalid("input", code::MISSING, message).into())
 }
 
-/// The little of an input item that says whether it needs state of ours.
-#[derive(Deserialize)]
-struct Peek<'a> {
-    #[serde(rename = "type", borrow, default)]
-    kind: Option<Cow<'a, str>>,
-    #[serde(default)]
-    role: Option<IgnoredAny>,
-    #[serde(default)]
-    id: Option<IgnoredAny>,
-}
-
-impl Peek<'_> {
-    /// Items that name something of an earlier response. At the provider they would reach what
-    /// belongs to every caller of the same credential, an approval above all.
-    fn unbuilt(&self) -> Option<&'static str> {
-        match self.kind.as_deref() {
-            Some("mcp_approval_response") => Some("answers to approval requests"),
-            Some("item_reference") => Some(REFERENCES),
-            // They could name MCP servers that nobody here has judged.
-            Some("additional_tools") => Some("tools inside of 'input' (name them in 'tools')"),
-            None if self.role.is_none() && self.id.is_some() => Some(REFERENCES),
-            _ => None,
-        }
+/// Items inside of `input` that bring tools along: they could name MCP servers that nobody here
+/// has judged.
+fn refuse_tools_in_input(head: &Head<'_>) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct Peek<'a> {
+        #[serde(rename = "type", borrow, default)]
+        kind: Option<Cow<'a, str>>,
     }
-}
-
-const REFERENCES: &str = "references to earlier items (send the item by value)";
-
-fn refuse_stateful_items(head: &Head<'_>) -> Result<(), Error> {
     let input = head.shallow.get("input").map(RawValue::get);
     // What is no list of objects is refused, in better words, by whoever reads it whole.
     let items: Vec<Peek<'_>> = input
@@ -87,14 +64,13 @@ fn refuse_stateful_items(head: &Head<'_>) -> Result<(), Error> {
         .unwrap_or_default();
     let found = items
         .iter()
-        .enumerate()
-        .find_map(|(index, item)| Some((index, item.unbuilt()?)));
-    let Some((index, what)) = found else {
-        return Ok(());
-    };
+        .position(|item| item.kind.as_deref() == Some("additional_tools"));
+    let Some(index) = found else { return Ok(()) };
     let at = format!("input[{index}]");
-    let message =
-        format!("Unsupported value: '{at}': this version of the gateway does not serve {what}.");
+    let message = format!(
+        "Unsupported value: '{at}': this version of the gateway does not serve tools inside of \
+         'input'. Name them in 'tools'."
+    );
     Err(ErrorBody::invalid(at, code::UNSUPPORTED, message).into())
 }
 
@@ -116,9 +92,8 @@ pub(crate) fn response(head: &Head<'_>, body: &Body, model: &str, url: ServerUrl
         reasoning: reasoning(options),
         safety_identifier: options.safety_identifier.clone().into(),
         service_tier: options.service_tier.as_deref().unwrap_or("auto").into(),
-        // Nothing is stored, so an id cannot be asked for later: said as OpenAI says it to
-        // accounts without retention.
-        store: false,
+        previous_response_id: head.string("previous_response_id"),
+        store: body.store,
         temperature: options.temperature.unwrap_or(1.0).into(),
         text: text(options),
         tool_choice: body.tool_choice_echo.clone(),
@@ -160,18 +135,12 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_state_is_refused_on_every_path() {
+    fn tools_inside_of_the_input_are_refused() {
         let message = json!({"role": "user", "content": "hi"});
-        let approval = json!({"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": true});
-        let reference = json!({"type": "item_reference", "id": "msg_1"});
+        let tools = json!({"type": "additional_tools", "tools": []});
         assert_eq!(
-            refused(&json!([message, approval])).as_deref(),
+            refused(&json!([message, tools])).as_deref(),
             Some("input[1]")
-        );
-        assert_eq!(refused(&json!([reference])).as_deref(), Some("input[0]"));
-        assert_eq!(
-            refused(&json!([{"id": "msg_1"}])).as_deref(),
-            Some("input[0]")
         );
         assert_eq!(refused(&json!([message, {"type": "new", "id": "x"}])), None);
         assert_eq!(refused(&json!("hi")), None);

@@ -3,26 +3,36 @@
 //! Earlier MCP calls become function calls with their outputs, under the names that the
 //! model knows the tools by; lists are never sent; what would need stored state is refused.
 
+use crate::answers;
 use crate::error::Error;
 use crate::servers::Server;
 use portunus_mcp::Inventory;
 use portunus_protocol::error::{ErrorBody, code, kind};
-use portunus_protocol::item::{Content, FunctionCall, FunctionCallOutput, Item, McpCall};
-use std::collections::HashSet;
+use portunus_protocol::item::{
+    Content, FunctionCall, FunctionCallOutput, Item, McpApprovalRequest, McpCall,
+};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// Refuses what cannot be served, before anything is sent anywhere.
-pub(crate) fn check(input: &[Item], native: bool) -> Result<(), Error> {
-    let open: Vec<&str> = input.iter().filter_map(open_request).collect();
+/// Refuses what cannot be served, before anything is sent anywhere. `earlier` are the items of
+/// earlier responses that come before `input`.
+pub(crate) fn check(earlier: &[Item], input: &[Item], native: bool) -> Result<(), Error> {
     for (index, item) in input.iter().enumerate() {
-        let at = format!("input[{index}]");
-        match item {
-            Item::Other(_) if !native => return Err(unknown_item(&at, item.kind())),
-            _ => {}
+        if let Item::Other(_) = item
+            && !native
+        {
+            return Err(unknown_item(&format!("input[{index}]"), item.kind()));
         }
     }
-    check_ids(input)?;
-    check_answered(input)?;
+    let all: Vec<&Item> = earlier.iter().chain(input).collect();
+    check_ids(&all)?;
+    check_answered(&all)?;
+    let words: HashSet<&str> = all.iter().filter_map(|item| word_on(item)).collect();
+    let open: Vec<&str> = all
+        .iter()
+        .filter_map(|item| open_request(item))
+        .filter(|id| !words.contains(id))
+        .collect();
     if open.is_empty() {
         return Ok(());
     }
@@ -35,9 +45,9 @@ pub(crate) fn check(input: &[Item], native: bool) -> Result<(), Error> {
         .into())
 }
 
-fn check_ids(input: &[Item]) -> Result<(), Error> {
+fn check_ids(input: &[&Item]) -> Result<(), Error> {
     let mut seen = HashSet::new();
-    for id in input.iter().filter_map(Item::id) {
+    for id in input.iter().filter_map(|item| item.id()) {
         if !seen.insert(id) {
             let message = format!(
                 "Duplicate item found with id {id}. Remove duplicate items from your input and try again."
@@ -51,11 +61,11 @@ fn check_ids(input: &[Item]) -> Result<(), Error> {
 }
 
 /// Every provider refuses a call without its output; OpenAI's words say which.
-fn check_answered(input: &[Item]) -> Result<(), Error> {
-    let answered: HashSet<&str> = input.iter().filter_map(answers).collect();
+fn check_answered(input: &[&Item]) -> Result<(), Error> {
+    let answered: HashSet<&str> = input.iter().filter_map(|item| output_of(item)).collect();
     let open = input
         .iter()
-        .filter_map(asks)
+        .filter_map(|item| asks(item))
         .find(|call_id| !answered.contains(call_id));
     let Some(call_id) = open else { return Ok(()) };
     let message = format!("No tool output found for function call {call_id}.");
@@ -72,7 +82,7 @@ fn asks(item: &Item) -> Option<&str> {
     }
 }
 
-fn answers(item: &Item) -> Option<&str> {
+fn output_of(item: &Item) -> Option<&str> {
     match item {
         Item::FunctionCallOutput(output) | Item::CustomToolCallOutput(output) => {
             Some(&output.call_id)
@@ -88,6 +98,13 @@ fn open_request(item: &Item) -> Option<&str> {
     }
 }
 
+fn word_on(item: &Item) -> Option<&str> {
+    match item {
+        Item::McpApprovalResponse(word) => Some(&word.approval_request_id),
+        _ => None,
+    }
+}
+
 fn unknown_item(at: &str, kind: &str) -> Error {
     let message = format!(
         "Invalid '{at}': items of type '{kind}' cannot be given to this model; they need a provider that speaks the Responses API."
@@ -95,28 +112,79 @@ fn unknown_item(at: &str, kind: &str) -> Error {
     ErrorBody::invalid(at, code::VALUE, message).into()
 }
 
-/// The items for the model, in order.
+/// A call that waited for approval, as the model is told of it now.
+pub(crate) struct Told {
+    pub(crate) wire_name: String,
+    pub(crate) arguments: String,
+    pub(crate) text: String,
+}
+
+/// The items for the model, in order. `told` are the requests for approval that are answered
+/// now, by id.
 pub(crate) fn translate(
     input: Vec<Item>,
     inventory: &Inventory,
     servers: &[Server],
+    mut told: HashMap<String, Told>,
 ) -> Vec<Arc<Item>> {
+    let denied = denials(&input);
     let items = input.into_iter().flat_map(|item| match item {
         Item::McpCall(call) => earlier_call(call, inventory, servers),
-        Item::McpListTools(_) | Item::McpApprovalRequest(_) | Item::McpApprovalResponse(_) => {
-            Vec::new()
-        }
+        Item::McpApprovalRequest(request) => match told.remove(&request.id) {
+            Some(told) => pair(told.wire_name, request.id, told.arguments, told.text),
+            None => earlier_request(request, inventory, servers, &denied),
+        },
+        Item::McpListTools(_) | Item::McpApprovalResponse(_) => Vec::new(),
         other => vec![other],
     });
-    items.map(Arc::new).collect()
+    let mut items: Vec<Item> = items.collect();
+    // A request that is answered though it is not in the context itself.
+    for (id, told) in told {
+        items.extend(pair(told.wire_name, id, told.arguments, told.text));
+    }
+    items.into_iter().map(Arc::new).collect()
+}
+
+fn denials(input: &[Item]) -> HashMap<String, Option<String>> {
+    let words = input.iter().filter_map(|item| match item {
+        Item::McpApprovalResponse(word) if !word.approve => {
+            Some((word.approval_request_id.clone(), word.reason.clone()))
+        }
+        _ => None,
+    });
+    words.collect()
+}
+
+/// A request that was answered in an earlier response: an approved one is there as its call, a
+/// denied one is told again.
+fn earlier_request(
+    request: McpApprovalRequest,
+    inventory: &Inventory,
+    servers: &[Server],
+    denied: &HashMap<String, Option<String>>,
+) -> Vec<Item> {
+    let Some(reason) = denied.get(&request.id) else {
+        return Vec::new();
+    };
+    let name = wire_name(&request.server_label, &request.name, inventory, servers);
+    let text = answers::denial(reason.as_deref());
+    pair(name, request.id, request.arguments, text)
+}
+
+/// The name that the model knows a tool by.
+pub(crate) fn wire_name(
+    label: &str,
+    tool: &str,
+    inventory: &Inventory,
+    servers: &[Server],
+) -> String {
+    let place = servers.iter().position(|s| s.tool.server_label == label);
+    let known = place.and_then(|place| inventory.wire_name(place, tool));
+    known.map_or_else(|| legal_name(label, tool), str::to_owned)
 }
 
 fn earlier_call(call: McpCall, inventory: &Inventory, servers: &[Server]) -> Vec<Item> {
-    let place = servers
-        .iter()
-        .position(|s| s.tool.server_label == call.server_label);
-    let known = place.and_then(|place| inventory.wire_name(place, &call.name));
-    let name = known.map_or_else(|| legal_name(&call), str::to_owned);
+    let name = wire_name(&call.server_label, &call.name, inventory, servers);
     let output = call
         .output
         .unwrap_or_else(|| call.error.map_or_else(String::new, |e| e.to_string()));
@@ -153,8 +221,8 @@ pub(crate) fn sound(arguments: String) -> String {
 }
 
 /// A name in every provider's alphabet for a tool that is no longer there.
-fn legal_name(call: &McpCall) -> String {
-    let name = format!("{}__{}", call.server_label, call.name);
+fn legal_name(label: &str, tool: &str) -> String {
+    let name = format!("{label}__{tool}");
     let legal = name.chars().map(|c| {
         if c.is_ascii_alphanumeric() || c == '-' {
             c
@@ -181,7 +249,7 @@ mod tests {
         );
         let list =
             item(json!({"type":"mcp_list_tools","id":"mcpl_1","server_label":"s","tools":[]}));
-        let got = translate(vec![list, call], &Inventory::new(), &[]);
+        let got = translate(vec![list, call], &Inventory::new(), &[], HashMap::new());
         let got =
             serde_json::to_value(got.iter().map(AsRef::as_ref).collect::<Vec<&Item>>()).unwrap();
         assert_eq!(got[0]["name"], "s__t_x");
@@ -195,14 +263,14 @@ mod tests {
         let request = item(
             json!({"type":"mcp_approval_request","id":"mcpr_1","arguments":"{}","name":"t","server_label":"s"}),
         );
-        let body = check(&[request], false).unwrap_err().body();
+        let body = check(&[], &[request], false).unwrap_err().body();
         assert_eq!(
             body.message,
             "The following MCP approval requests do not have an approval: mcpr_1"
         );
         let other = item(json!({"type":"web_search_call","id":"ws_1"}));
-        assert!(check(std::slice::from_ref(&other), true).is_ok());
-        assert!(check(&[other], false).is_err());
+        assert!(check(&[], std::slice::from_ref(&other), true).is_ok());
+        assert!(check(&[], &[other], false).is_err());
     }
 
     #[test]

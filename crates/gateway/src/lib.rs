@@ -5,6 +5,7 @@
 //! modules once and comes back once; what happened is kept in one [`record::Record`], which
 //! is filed exactly once, whatever ends the request.
 
+mod answers;
 mod call;
 mod config;
 mod dispatch;
@@ -21,11 +22,14 @@ mod policy;
 mod price;
 mod record;
 mod reply;
+mod resume;
 mod route;
 mod run;
 mod secrets;
 mod servers;
 mod sink;
+mod state;
+mod stored;
 mod tool_loop;
 mod turn;
 
@@ -33,6 +37,7 @@ pub use call::{Call, Principal, Reply, ReplyBody};
 pub use policy::{Bounds, EnvironmentKey, McpExecution, Parts, PayloadLevel, Policy};
 pub use price::{PriceError, Prices};
 pub use record::Observer;
+pub use stored::ItemPage;
 
 use error::Error;
 use plan::Plan;
@@ -82,15 +87,25 @@ impl Gateway {
         let target = self.target(call, wanted).await?;
         record.aimed(&target);
         let servers = servers::of(&head, &call.principal.workspace_id, self)?;
-        let plan = plan::decide(&target, &head, &servers, self.execution(&config))?;
+        let context = state::Context::find(self, call, &head).await?;
+        let execution = self.execution(&config);
+        let plan = plan::decide(&target, &head, &servers, execution, context.is_ours())?;
         record.planned(plan, !servers.is_empty());
         match plan {
             Plan::PassThrough => {
+                context.check_native(&target)?;
                 let relay = self.relay(call, &head, &target, &config, record).await?;
                 Ok(Served::PassThrough(relay))
             }
             Plan::ToolLoop => {
-                let job = tool_loop::Job::new(self, &head, target, servers, &config)?;
+                let request = tool_loop::Request {
+                    call,
+                    head: &head,
+                    target,
+                    servers,
+                    context,
+                };
+                let job = tool_loop::Job::new(self, request, &config).await?;
                 Ok(Served::Loop(Box::new(job), head.stream))
             }
         }

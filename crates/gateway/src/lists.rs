@@ -13,25 +13,29 @@ use portunus_protocol::id::{self, Kind};
 use portunus_protocol::item::{Item, McpAnnotations, McpListTools, McpTool};
 use portunus_protocol::request::ServerUrlEcho;
 use portunus_store::ToolListRow;
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 /// Where the item and the row of a list stand.
 struct Open {
     id: String,
-    output_index: usize,
+    /// `None`: the list is in the context already.
+    output_index: Option<usize>,
     row: usize,
 }
 
-/// Lists the tools of every server. One server that cannot be listed fails the request, as it
+/// Lists the tools of every server. Lists that are in the context already (`known`, by label)
+/// are not told again. One server that cannot be listed fails the request, as it
 /// does at OpenAI.
 pub(crate) async fn run(
     gateway: &Gateway,
     servers: &[Server],
+    known: &HashSet<String>,
     sink: &mut Sink,
     record: &mut Record,
 ) -> Result<Vec<ServerTools>, Error> {
     record.tools_begin();
-    let result = list_all(gateway, servers, sink, record).await;
+    let result = list_all(gateway, servers, known, sink, record).await;
     record.tools_end();
     result
 }
@@ -39,13 +43,15 @@ pub(crate) async fn run(
 async fn list_all(
     gateway: &Gateway,
     servers: &[Server],
+    known: &HashSet<String>,
     sink: &mut Sink,
     record: &mut Record,
 ) -> Result<Vec<ServerTools>, Error> {
     sink.begin().await?;
     let mut open = Vec::with_capacity(servers.len());
     for server in servers {
-        open.push(begin(server, sink, record).await?);
+        let is_known = known.contains(&server.tool.server_label);
+        open.push(begin(server, is_known, sink, record).await?);
     }
     let mut waits = FuturesUnordered::new();
     for (place, server) in servers.iter().enumerate() {
@@ -93,7 +99,12 @@ fn refused(error: &ListError) -> Error {
     }
 }
 
-async fn begin(server: &Server, sink: &mut Sink, record: &mut Record) -> Result<Open, Error> {
+async fn begin(
+    server: &Server,
+    is_known: bool,
+    sink: &mut Sink,
+    record: &mut Record,
+) -> Result<Open, Error> {
     let id = id::make(Kind::McpListTools);
     let label = server.tool.server_label.clone();
     let row = record.begin_list(ToolListRow {
@@ -106,6 +117,13 @@ async fn begin(server: &Server, sink: &mut Sink, record: &mut Record) -> Result<
         run_by: "gateway".to_owned(),
         ..ToolListRow::default()
     });
+    if is_known {
+        return Ok(Open {
+            id,
+            output_index: None,
+            row,
+        });
+    }
     let item = McpListTools {
         id: id.clone(),
         server_label: label,
@@ -115,7 +133,7 @@ async fn begin(server: &Server, sink: &mut Sink, record: &mut Record) -> Result<
     sink.mark(name::LIST_IN_PROGRESS, &id, output_index).await?;
     Ok(Open {
         id,
-        output_index,
+        output_index: Some(output_index),
         row,
     })
 }
@@ -126,41 +144,34 @@ async fn end(
     result: Result<Listing, Error>,
     sink: &mut Sink,
 ) -> Result<ServerTools, Error> {
-    let item = |tools: Vec<McpTool>, error: Option<String>| {
-        let server_label = server.tool.server_label.clone();
-        Item::McpListTools(McpListTools {
-            id: open.id.clone(),
-            server_label,
-            tools,
-            error,
-        })
-    };
-    match result {
+    let (event, told) = match &result {
         Ok(listing) => {
             let allowed = server.tool.allowed_tools.as_ref();
             let tools = filter(&listing.tools, allowed)
                 .into_iter()
                 .map(shown)
                 .collect();
-            sink.mark(name::LIST_COMPLETED, &open.id, open.output_index)
-                .await?;
-            sink.done(open.output_index, item(tools, None)).await?;
-            let label = server.tool.server_label.clone();
-            Ok(ServerTools {
-                label,
-                tools: listing.tools,
-                allowed: server.tool.allowed_tools.clone(),
-            })
+            (name::LIST_COMPLETED, (tools, None))
         }
-        Err(error) => {
-            let sentence = error.body().message;
-            sink.mark(name::LIST_FAILED, &open.id, open.output_index)
-                .await?;
-            sink.done(open.output_index, item(Vec::new(), Some(sentence)))
-                .await?;
-            Err(error)
-        }
+        Err(error) => (name::LIST_FAILED, (Vec::new(), Some(error.body().message))),
+    };
+    if let Some(index) = open.output_index {
+        let (tools, error) = told;
+        let server_label = server.tool.server_label.clone();
+        let item = McpListTools {
+            id: open.id.clone(),
+            server_label,
+            tools,
+            error,
+        };
+        sink.mark(event, &open.id, index).await?;
+        sink.done(index, Item::McpListTools(item)).await?;
     }
+    result.map(|listing| ServerTools {
+        label: server.tool.server_label.clone(),
+        tools: listing.tools,
+        allowed: server.tool.allowed_tools.clone(),
+    })
 }
 
 fn shown(tool: &Tool) -> McpTool {

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::record::Record;
 use crate::reply;
 use crate::route::Target;
+use crate::state::{Keep, Notes};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -15,7 +16,9 @@ use http::{HeaderMap, header};
 use portunus_egress::{Body, SendError};
 use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_protocol::request::Head;
+use portunus_store::Store;
 use std::convert::Infallible;
+use std::sync::Arc;
 
 mod tap;
 
@@ -28,6 +31,7 @@ pub(crate) struct Relay {
     status: u16,
     answer: Answer,
     tap: Tap,
+    store: Arc<dyn Store>,
     retries: i64,
 }
 
@@ -39,14 +43,15 @@ enum Answer {
 impl Gateway {
     /// Sends the client's bytes, with nothing but the model replaced where it was routed.
     pub(crate) async fn relay(
-        &self,
+        self: &Arc<Self>,
         call: &Call,
         head: &Head<'_>,
         target: &Target,
         config: &Config,
         record: &mut Record,
     ) -> Result<Box<Relay>, Error> {
-        let tap = Tap::new(target, head, record);
+        let mut tap = Tap::new(target, head, record);
+        tap.keep = self.keep_native(call, head, target)?;
         let runs_tools = head.mcp_tools().next().is_some();
         let send = Send {
             target,
@@ -70,6 +75,8 @@ impl Gateway {
             if head.stream || !is_response(&whole) {
                 return Err(no_response(target));
             }
+            tap.whole(&whole, record);
+            tap.store(&self.parts.store).await;
             Answer::Whole(whole)
         };
         Ok(Box::new(Relay {
@@ -78,8 +85,29 @@ impl Gateway {
             status: response.status.as_u16(),
             answer,
             tap,
+            store: Arc::clone(&self.parts.store),
             retries: record.retry_count(),
         }))
+    }
+}
+
+impl Gateway {
+    /// What is needed to store the provider's response under the caller's key.
+    fn keep_native(
+        &self,
+        call: &Call,
+        head: &Head<'_>,
+        target: &Target,
+    ) -> Result<Option<Keep>, Error> {
+        let notes = Notes {
+            native: true,
+            ..Notes::default()
+        };
+        let Some(mut keep) = Keep::of(self, call, head, target, notes) else {
+            return Ok(None);
+        };
+        keep.input(&head.input()?);
+        Ok(Some(keep))
     }
 }
 
@@ -139,17 +167,17 @@ fn is_stream(headers: &HeaderMap) -> bool {
 
 impl Relay {
     /// The answer; the record goes with it and is closed when the last byte is out.
-    pub(crate) fn reply(self: Box<Self>, mut record: Record) -> Reply {
+    pub(crate) fn reply(self: Box<Self>, record: Record) -> Reply {
         let headers = self.headers();
         let Self {
             status,
             answer,
-            mut tap,
+            tap,
+            store,
             ..
         } = *self;
         let body = match answer {
             Answer::Whole(bytes) => {
-                tap.whole(&bytes, &mut record);
                 tap.close(status, record);
                 ReplyBody::Full(bytes)
             }
@@ -157,6 +185,7 @@ impl Relay {
                 let relayed = Relayed {
                     body: Some(body),
                     tap,
+                    store,
                     record: Some(record),
                     status,
                 };
@@ -193,6 +222,7 @@ impl Relay {
 struct Relayed {
     body: Option<Body>,
     tap: Tap,
+    store: Arc<dyn Store>,
     record: Option<Record>,
     status: u16,
 }
@@ -201,7 +231,7 @@ impl Relayed {
     async fn step(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
         match self.body.as_mut()?.chunk().await {
             Ok(Some(chunk)) => {
-                self.see(&chunk);
+                self.see(&chunk).await;
                 Some((Ok(chunk), self))
             }
             Ok(None) => self.ended(None),
@@ -211,14 +241,16 @@ impl Relayed {
 
     /// The record is closed with the terminal event, before that is out: who has seen the end
     /// finds the row, and who leaves after it has not left early.
-    fn see(&mut self, chunk: &[u8]) {
+    async fn see(&mut self, chunk: &[u8]) {
         let Some(record) = self.record.as_mut() else {
             return;
         };
         self.tap.chunk(chunk, record);
-        if self.tap.is_over()
-            && let Some(record) = self.record.take()
-        {
+        if !self.tap.is_over() {
+            return;
+        }
+        self.tap.store(&self.store).await;
+        if let Some(record) = self.record.take() {
             std::mem::take(&mut self.tap).close(self.status, record);
         }
     }

@@ -23,10 +23,14 @@ pub(crate) fn decide(
     head: &Head<'_>,
     servers: &[Server],
     execution: McpExecution,
+    names_ours: bool,
 ) -> Result<Plan, Error> {
     let native = target.dialect() == Dialect::Responses;
     let runs_mcp = native && target.provider.runs_mcp();
-    let plan = choose(native, runs_mcp, servers, execution);
+    let plan = match names_ours {
+        true => Plan::ToolLoop,
+        false => choose(native, runs_mcp, servers, execution),
+    };
     if plan == Plan::ToolLoop {
         refuse_native_only(head)?;
     }

@@ -58,6 +58,10 @@ pub struct Bounds {
     pub provider_first_byte: Duration,
     /// Longest pause in a provider's stream. Default 120 s.
     pub provider_idle: Duration,
+    /// How long a stored response is kept. Default 30 days.
+    pub response_life: Duration,
+    /// How long a request for approval may be answered. Default 24 hours.
+    pub approval_life: Duration,
     /// Pause after which a stream to the client gets a comment line. Default 15 s.
     pub keep_alive: Duration,
 }
@@ -74,6 +78,8 @@ impl Default for Bounds {
             max_servers: 32,
             provider_first_byte: Duration::from_secs(300),
             provider_idle: Duration::from_secs(120),
+            response_life: Duration::from_secs(30 * 24 * 3600),
+            approval_life: Duration::from_secs(24 * 3600),
             keep_alive: Duration::from_secs(15),
         }
     }

@@ -43,10 +43,12 @@ pub(crate) async fn announce(
     label: &str,
     tool: &str,
     arguments: &str,
+    approved: Option<String>,
 ) -> Result<(McpCall, usize), Error> {
     let mut item = McpCall {
         id: id::make(Kind::McpCall),
         status: "in_progress".to_owned(),
+        approval_request_id: approved,
         name: tool.to_owned(),
         server_label: label.to_owned(),
         ..McpCall::default()

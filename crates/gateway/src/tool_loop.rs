@@ -2,12 +2,16 @@
 //! MCP tools is the loop with one turn.
 
 use crate::Gateway;
+use crate::answers::{self, Answered, digest_of};
+use crate::call::{Call, Principal};
 use crate::config::{Config, Retry};
 use crate::error::Error;
 use crate::record::Record;
+use crate::resume::Resume;
 use crate::route::Target;
 use crate::servers::Server;
 use crate::sink::{Ending, Last, Sink};
+use crate::state::{Context, Keep, Notes};
 use crate::turn::{self, Frame, Outcome};
 use crate::{front, history, lists, run};
 use bytes::Bytes;
@@ -18,13 +22,30 @@ use portunus_protocol::request::{Body, Head, Tool, ToolChoice, ToolRef};
 use portunus_protocol::response::{Response, Usage};
 use portunus_providers::{Choice, Dialect, ToolDef, TurnRequest, TurnStatus};
 use serde_json::value::RawValue;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+/// What a job is made of.
+pub(crate) struct Request<'a> {
+    pub(crate) call: &'a Call,
+    pub(crate) head: &'a Head<'a>,
+    pub(crate) target: Target,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) context: Context,
+}
+
 /// One request that the gateway runs itself.
 pub(crate) struct Job {
     gateway: Arc<Gateway>,
+    principal: Principal,
+    /// Items of earlier responses, oldest first.
+    earlier: Vec<Item>,
+    /// Labels of servers whose lists are in the context already.
+    known: HashSet<String>,
+    answered: Vec<Answered>,
+    keep: Option<Keep>,
     target: Target,
     servers: Vec<Server>,
     retry: Retry,
@@ -56,21 +77,45 @@ struct State {
 }
 
 impl Job {
-    pub(crate) fn new(
+    pub(crate) async fn new(
         gateway: &Arc<Gateway>,
-        head: &Head<'_>,
-        target: Target,
-        servers: Vec<Server>,
+        request: Request<'_>,
         config: &Config,
     ) -> Result<Self, Error> {
+        let Request {
+            call,
+            head,
+            target,
+            servers,
+            mut context,
+        } = request;
         let native = target.dialect() == Dialect::Responses;
         front::require_input(head)?;
-        let body = Body::parse(head, native)?;
-        history::check(&body.input, native)?;
+        let mut body = Body::parse(head, native)?;
+        body.input = context.resolve(body.input);
+        let earlier = context.earlier();
+        history::check(&earlier, &body.input, native)?;
+        let answered = answers::find(gateway, &call.principal, &servers, &body.input).await?;
+        let notes = Notes {
+            native: false,
+            servers: servers
+                .iter()
+                .map(|s| (s.tool.server_label.clone(), digest_of(s)))
+                .collect(),
+        };
+        let mut keep = Keep::of(gateway, call, head, &target, notes);
+        if let Some(keep) = &mut keep {
+            keep.input(&body.input);
+        }
         let response = front::response(head, &body, &target.model, gateway.parts.policy.server_url);
         Ok(Self {
             timeout: config.request_timeout,
             gateway: Arc::clone(gateway),
+            principal: call.principal.clone(),
+            known: known(&earlier, &body.input, &context, &servers),
+            earlier,
+            answered,
+            keep,
             target,
             servers,
             retry: config.retry.clone(),
@@ -109,7 +154,10 @@ impl Job {
         let failed = match ran {
             Err(error) if !(sink.begun() && keep) => error,
             ran => match finish(sink, &ran, record.usage()).await {
-                Ok(last) => return end(last, ran.err(), record).await,
+                Ok(last) => {
+                    self.store(&last).await;
+                    return end(last, ran.err(), record).await;
+                }
                 Err(error) => error,
             },
         };
@@ -128,10 +176,16 @@ impl Job {
 
     async fn turns(&mut self, sink: &mut Sink, record: &mut Record) -> Result<Ending, Error> {
         let inventory = self.inventory(sink, record).await?;
-        let input = std::mem::take(&mut self.body.input);
+        let answered = std::mem::take(&mut self.answered);
+        let resumed = self.resume(&inventory).run(answered, sink, record).await?;
+        if resumed.asked_anew {
+            return Ok(Ending::Completed);
+        }
+        let mut input = std::mem::take(&mut self.earlier);
+        input.append(&mut self.body.input);
         let mut state = State {
-            history: history::translate(input, &inventory, &self.servers),
-            calls_made: 0,
+            history: history::translate(input, &inventory, &self.servers, resumed.told),
+            calls_made: resumed.ran,
             tools_off: false,
         };
         let max_turns = self.gateway.parts.bounds.max_turns;
@@ -148,11 +202,39 @@ impl Job {
         Err(bound(&format!("{max_turns} turns")))
     }
 
+    fn resume<'a>(&'a self, inventory: &'a Inventory) -> Resume<'a> {
+        Resume {
+            gateway: &self.gateway,
+            principal: &self.principal,
+            servers: &self.servers,
+            inventory,
+        }
+    }
+
+    /// Stores the response before its last event is out. A database that fails costs the
+    /// caller the stored copy, not the answer.
+    async fn store(&mut self, last: &Last) {
+        let Some(keep) = self.keep.take() else { return };
+        let response = last.response();
+        let json = serde_json::to_string(response).unwrap_or_default();
+        let status = response.status.as_str();
+        let (row, ids) = keep.row(
+            &response.id,
+            &response.model,
+            status,
+            json,
+            &response.output,
+        );
+        if let Err(error) = self.gateway.parts.store.put_response(&row, &ids).await {
+            tracing::error!(%error, "a response could not be stored");
+        }
+    }
+
     async fn inventory(&self, sink: &mut Sink, record: &mut Record) -> Result<Inventory, Error> {
         if self.servers.is_empty() {
             return Ok(Inventory::new());
         }
-        let listed = lists::run(&self.gateway, &self.servers, sink, record).await?;
+        let listed = lists::run(&self.gateway, &self.servers, &self.known, sink, record).await?;
         let taken: Vec<&str> = self.tools.iter().filter_map(client_tool_name).collect();
         Ok(Inventory::build(listed, &taken))
     }
@@ -166,6 +248,7 @@ impl Job {
         let left = max.saturating_sub(state.calls_made);
         Frame {
             gateway: &self.gateway,
+            principal: &self.principal,
             target: &self.target,
             servers: &self.servers,
             inventory,
@@ -326,6 +409,39 @@ impl Job {
             }
         });
         Ok(own.into_iter().chain(mcp).collect())
+    }
+}
+
+/// Servers whose lists need not be told again: the list is in the context, and as far as it is
+/// known was made at the same URL.
+fn known(
+    earlier: &[Item],
+    input: &[Item],
+    context: &Context,
+    servers: &[Server],
+) -> HashSet<String> {
+    let urls = context.listed_servers();
+    let listed: HashSet<&str> = earlier
+        .iter()
+        .chain(input)
+        .filter_map(listed_label)
+        .collect();
+    let same = |server: &&Server| {
+        let label = &server.tool.server_label;
+        listed.contains(label.as_str())
+            && urls.get(label).is_none_or(|url| *url == digest_of(server))
+    };
+    servers
+        .iter()
+        .filter(same)
+        .map(|server| server.tool.server_label.clone())
+        .collect()
+}
+
+fn listed_label(item: &Item) -> Option<&str> {
+    match item {
+        Item::McpListTools(list) if !list.tools.is_empty() => Some(&list.server_label),
+        _ => None,
     }
 }
 

@@ -2,6 +2,8 @@
 //! what is held back because it is for us to run.
 
 use crate::Gateway;
+use crate::answers::{self, Ask};
+use crate::call::Principal;
 use crate::config::Retry;
 use crate::dispatch::{Send, unreachable};
 use crate::error::Error;
@@ -14,8 +16,7 @@ use portunus_mcp::Inventory;
 use portunus_mcp::approval::{self, Decision};
 use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_protocol::event::Event;
-use portunus_protocol::id::{self, Kind};
-use portunus_protocol::item::{FunctionCall, Item, McpApprovalRequest};
+use portunus_protocol::item::{FunctionCall, Item};
 use portunus_protocol::request::ServerUrlEcho;
 use portunus_protocol::sse;
 use portunus_providers::{Choice, TurnEnd, TurnEvent, TurnRequest, TurnStatus};
@@ -29,6 +30,7 @@ const DRAIN: Duration = Duration::from_millis(50);
 /// What a turn is run with.
 pub(crate) struct Frame<'a> {
     pub(crate) gateway: &'a Gateway,
+    pub(crate) principal: &'a Principal,
     pub(crate) target: &'a Target,
     pub(crate) servers: &'a [Server],
     pub(crate) inventory: &'a Inventory,
@@ -368,7 +370,7 @@ impl<'a> Reader<'a> {
         let label = &server.tool.server_label;
         if call.status.as_deref() == Some("incomplete") {
             let (mut item, index) =
-                run::announce(sink, label, &found.tool.name, &call.arguments).await?;
+                run::announce(sink, label, &found.tool.name, &call.arguments, None).await?;
             "incomplete".clone_into(&mut item.status);
             return sink.done(index, Item::McpCall(item)).await;
         }
@@ -391,37 +393,26 @@ impl<'a> Reader<'a> {
         }
         if approval::decide(&server.tool.require_approval, found.tool) == Decision::Ask {
             self.outcome.for_client += 1;
-            let id = id::make(Kind::McpApprovalRequest);
-            let outcome = "approval_requested".to_owned();
+            let ask = Ask {
+                principal: self.frame.principal,
+                server,
+                tool: found.tool,
+                arguments,
+                call_id,
+            };
+            let id = answers::ask(self.frame.gateway, ask, sink).await?;
             record.begin_call(ToolCallRow {
-                outcome,
-                item_id: Some(id.clone()),
+                outcome: "approval_requested".to_owned(),
+                item_id: Some(id),
                 ..row
             });
-            return request_approval(sink, id, label, &found.tool.name, arguments).await;
+            return Ok(());
         }
-        let told = run::announce(sink, label, &found.tool.name, &arguments).await?;
+        let told = run::announce(sink, label, &found.tool.name, &arguments, None).await?;
         let planned = run::Planned::new(found.server, found.tool.clone(), call_id, told);
         self.outcome.planned.push(planned);
         Ok(())
     }
-}
-
-async fn request_approval(
-    sink: &mut Sink,
-    id: String,
-    label: &str,
-    tool: &str,
-    arguments: String,
-) -> Result<(), Error> {
-    let item = Item::McpApprovalRequest(McpApprovalRequest {
-        id,
-        arguments,
-        name: tool.to_owned(),
-        server_label: label.to_owned(),
-    });
-    let index = sink.add(item.clone()).await?;
-    sink.done(index, item).await
 }
 
 /// The row of a call that does not run.

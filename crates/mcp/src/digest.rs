@@ -33,6 +33,12 @@ pub(crate) fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
     digest.finish()
 }
 
+/// SHA-256 (hex) of a text, such as the URL of a server, to tell later whether it is the same.
+#[must_use]
+pub fn fingerprint(text: &str) -> String {
+    hex(&of([text.as_bytes()]))
+}
+
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes

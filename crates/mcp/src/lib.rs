@@ -40,6 +40,7 @@ mod streamable;
 mod tool;
 
 pub use bounds::Bounds;
+pub use digest::fingerprint;
 pub use error::{CallError, CallOutcome, ListError, ListErrorKind, Timing};
 pub use inventory::{Found, FunctionView, Inventory, ServerTools, filter};
 pub use pool::Pool;

@@ -15,6 +15,8 @@ pub enum Kind {
     FunctionCall,
     /// The id by which a function call is answered, `call_`.
     Call,
+    /// The answer to a function call, `fco_`.
+    FunctionCallOutput,
     /// A custom tool call item, `ctc_`.
     CustomToolCall,
     /// A list of the tools of an MCP server, `mcpl_`.
@@ -23,6 +25,8 @@ pub enum Kind {
     McpCall,
     /// A request to approve a call, `mcpr_`.
     McpApprovalRequest,
+    /// The answer to such a request, `mcpa_`.
+    McpApprovalResponse,
     /// An HTTP request, `req_`.
     Request,
 }
@@ -37,10 +41,12 @@ impl Kind {
             Self::Reasoning => "rs_",
             Self::FunctionCall => "fc_",
             Self::Call => "call_",
+            Self::FunctionCallOutput => "fco_",
             Self::CustomToolCall => "ctc_",
             Self::McpListTools => "mcpl_",
             Self::McpCall => "mcp_",
             Self::McpApprovalRequest => "mcpr_",
+            Self::McpApprovalResponse => "mcpa_",
             Self::Request => "req_",
         }
     }

@@ -24,6 +24,21 @@ pub enum Status {
     Cancelled,
 }
 
+impl Status {
+    /// The word on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::InProgress => "in_progress",
+            Self::Completed => "completed",
+            Self::Incomplete => "incomplete",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// A response, fields in OpenAI's order. Fields that are only echoed are JSON values.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]

@@ -29,7 +29,7 @@ const PORTKEY_API_KEY: HeaderName = HeaderName::from_static("x-portkey-api-key")
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const API_KEY: HeaderName = HeaderName::from_static("api-key");
 
-/// What clients send where a key is asked for and none is set (`reference/portkey.md` 1.2).
+/// What clients send where a key is asked for and none is set (the clients of OpenAI and Portkey).
 const DUMMIES: [&str; 4] = ["OPENAI_API_KEY", "DUMMY-KEY", "xx", "dummy"];
 
 /// The credentials of one request.

@@ -22,7 +22,7 @@ use std::sync::Arc;
 pub use error::StoreError;
 pub use model::*;
 pub use store::{BoxFuture, Store};
-pub use unlock::{Pepper, Resealed, UnlockError, Unlocked, reseal, unlock};
+pub use unlock::{PEPPER, Pepper, Resealed, UnlockError, Unlocked, reseal, sealed_by, unlock};
 
 /// Opens the database that `url` names, makes it when it is missing, and migrates it.
 ///

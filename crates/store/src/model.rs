@@ -4,6 +4,7 @@
 //! the second in answers of the admin API.
 
 mod log;
+mod state;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,12 @@ use serde_json::Value;
 pub use log::{
     AttemptRow, LogDetail, LogFilter, LogRecord, LogSummary, RequestRow, ToolCallRow, ToolListRow,
     TurnRow,
+};
+
+pub use state::{
+    APPROVAL_APPROVED, APPROVAL_DENIED, APPROVAL_EXPIRED, APPROVAL_PENDING, APPROVAL_USED,
+    ApprovalRow, Claimed, Decided, IDEMPOTENCY_DONE, IDEMPOTENCY_RUNNING, IdempotencyRow,
+    JOURNAL_DONE, JOURNAL_INTENT, JOURNAL_UNKNOWN, JournalRow, Refusal, ResponseRow, Used,
 };
 
 use crate::vault::{Binding, Sealed};
@@ -59,7 +66,7 @@ impl Default for Page {
 /// One page of a list, and how many rows the whole list has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Listed<T> {
-    /// The rows of this page, oldest first.
+    /// The rows of this page, in the order of the list.
     pub rows: Vec<T>,
     /// Number of rows over all pages.
     pub total: i64,

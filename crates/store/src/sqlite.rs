@@ -3,21 +3,29 @@
 //! Two pools on one file: `keys` commits with `synchronous=FULL` (on disk before a call returns),
 //! `logs` with `NORMAL`. In memory there is one connection only, used for both.
 
+mod approvals;
 mod columns;
+mod idempotency;
+mod journal;
 mod keys;
 mod log_filter;
 mod logs;
 mod open;
+mod owned;
+mod state;
 mod virtual_keys;
 mod workspaces;
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use sqlx::sqlite::SqlitePool;
 
 use crate::error::StoreError;
 use crate::model::{
-    ApiKeyRow, Listed, LogDetail, LogFilter, LogRecord, LogSummary, NewWorkspace, Page,
-    VaultMetaRow, VirtualKeyRow, WorkspaceRow,
+    ApiKeyRow, ApprovalRow, Claimed, Decided, IdempotencyRow, JournalRow, Listed, LogDetail,
+    LogFilter, LogRecord, LogSummary, NewWorkspace, Page, ResponseRow, Used, VaultMetaRow,
+    VirtualKeyRow, WorkspaceRow,
 };
 use crate::store::{BoxFuture, Store};
 
@@ -27,6 +35,23 @@ type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 pub(crate) struct Sqlite {
     keys: SqlitePool,
     logs: SqlitePool,
+    virtual_key_changes: AtomicU64,
+}
+
+impl Sqlite {
+    /// Counts a change when `work` is over, also when it is given up.
+    async fn changing<T>(&self, work: impl Future<Output = T>) -> T {
+        let _changed = Changed(&self.virtual_key_changes);
+        work.await
+    }
+}
+
+struct Changed<'a>(&'a AtomicU64);
+
+impl Drop for Changed<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 impl Store for Sqlite {
@@ -66,11 +91,11 @@ impl Store for Sqlite {
         workspace_id: &'a str,
         page: Page,
     ) -> Answer<'a, Listed<ApiKeyRow>> {
-        Box::pin(keys::list(&self.keys, workspace_id, page))
+        Box::pin(owned::list(&self.keys, workspace_id, page))
     }
 
     fn api_key<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, Option<ApiKeyRow>> {
-        Box::pin(keys::find(&self.keys, workspace_id, id))
+        Box::pin(owned::find(&self.keys, workspace_id, "id", id))
     }
 
     fn update_api_key<'a>(&'a self, row: &'a ApiKeyRow) -> Answer<'a, bool> {
@@ -78,7 +103,7 @@ impl Store for Sqlite {
     }
 
     fn delete_api_key<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, bool> {
-        Box::pin(keys::delete(&self.keys, workspace_id, id))
+        Box::pin(owned::delete::<ApiKeyRow>(&self.keys, workspace_id, id))
     }
 
     fn touch_api_key<'a>(
@@ -91,7 +116,7 @@ impl Store for Sqlite {
     }
 
     fn insert_virtual_key<'a>(&'a self, row: &'a VirtualKeyRow) -> Answer<'a, ()> {
-        Box::pin(virtual_keys::insert(&self.keys, row))
+        Box::pin(self.changing(virtual_keys::insert(&self.keys, row)))
     }
 
     fn virtual_key_by_slug<'a>(
@@ -99,7 +124,7 @@ impl Store for Sqlite {
         workspace_id: &'a str,
         slug: &'a str,
     ) -> Answer<'a, Option<VirtualKeyRow>> {
-        Box::pin(virtual_keys::by_slug(&self.keys, workspace_id, slug))
+        Box::pin(owned::find(&self.keys, workspace_id, "slug", slug))
     }
 
     fn virtual_key<'a>(
@@ -107,7 +132,7 @@ impl Store for Sqlite {
         workspace_id: &'a str,
         id: &'a str,
     ) -> Answer<'a, Option<VirtualKeyRow>> {
-        Box::pin(virtual_keys::find(&self.keys, workspace_id, id))
+        Box::pin(owned::find(&self.keys, workspace_id, "id", id))
     }
 
     fn list_virtual_keys<'a>(
@@ -115,15 +140,20 @@ impl Store for Sqlite {
         workspace_id: &'a str,
         page: Page,
     ) -> Answer<'a, Listed<VirtualKeyRow>> {
-        Box::pin(virtual_keys::list(&self.keys, workspace_id, page))
+        Box::pin(owned::list(&self.keys, workspace_id, page))
     }
 
     fn update_virtual_key<'a>(&'a self, row: &'a VirtualKeyRow) -> Answer<'a, bool> {
-        Box::pin(virtual_keys::update(&self.keys, row))
+        Box::pin(self.changing(virtual_keys::update(&self.keys, row)))
+    }
+
+    fn virtual_key_changes(&self) -> u64 {
+        self.virtual_key_changes.load(Ordering::SeqCst)
     }
 
     fn delete_virtual_key<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, bool> {
-        Box::pin(virtual_keys::delete(&self.keys, workspace_id, id))
+        let work = owned::delete::<VirtualKeyRow>(&self.keys, workspace_id, id);
+        Box::pin(self.changing(work))
     }
 
     fn vault_meta<'a>(&'a self, name: &'a str) -> Answer<'a, Option<VaultMetaRow>> {
@@ -167,5 +197,169 @@ impl Store for Sqlite {
         limit: u32,
     ) -> Answer<'a, u64> {
         Box::pin(logs::prune(&self.logs, workspace_id, before_ms, limit))
+    }
+
+    fn put_response<'a>(&'a self, row: &'a ResponseRow, item_ids: &'a [String]) -> Answer<'a, ()> {
+        Box::pin(state::put(&self.logs, row, item_ids))
+    }
+
+    fn response<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        id: &'a str,
+    ) -> Answer<'a, Option<ResponseRow>> {
+        Box::pin(state::find(&self.logs, workspace_id, id))
+    }
+
+    fn delete_response<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, bool> {
+        // In the class of keys: what a client has deleted does not come back.
+        Box::pin(state::delete(&self.keys, workspace_id, id))
+    }
+
+    fn response_of_item<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        item_id: &'a str,
+    ) -> Answer<'a, Option<ResponseRow>> {
+        Box::pin(state::of_item(&self.logs, workspace_id, item_id))
+    }
+
+    fn prune_responses(&self, before_ms: i64, limit: u32) -> Answer<'_, u64> {
+        let by = ("responses", "expires_at_ms");
+        Box::pin(state::prune(&self.logs, by, before_ms, limit))
+    }
+
+    fn insert_approvals<'a>(&'a self, rows: &'a [ApprovalRow]) -> Answer<'a, ()> {
+        Box::pin(approvals::insert(&self.keys, rows))
+    }
+
+    fn approval<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        id: &'a str,
+    ) -> Answer<'a, Option<ApprovalRow>> {
+        Box::pin(approvals::find(&self.keys, workspace_id, id))
+    }
+
+    fn list_approvals<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        state: Option<&'a str>,
+        page: Page,
+    ) -> Answer<'a, Listed<ApprovalRow>> {
+        Box::pin(approvals::list(&self.keys, workspace_id, state, page))
+    }
+
+    fn decide_approval<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        id: &'a str,
+        approve: bool,
+        reason: Option<&'a str>,
+        by: &'a str,
+        now_ms: i64,
+    ) -> Answer<'a, Decided> {
+        let decision = approvals::Decision {
+            approve,
+            reason,
+            by,
+            now_ms,
+        };
+        Box::pin(approvals::decide(&self.keys, workspace_id, id, decision))
+    }
+
+    fn use_approvals<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        ids: &'a [String],
+        now_ms: i64,
+    ) -> Answer<'a, Used> {
+        Box::pin(approvals::use_all(&self.keys, workspace_id, ids, now_ms))
+    }
+
+    fn prune_approvals(&self, before_ms: i64, limit: u32) -> Answer<'_, u64> {
+        let by = ("approvals", "expires_at_ms");
+        Box::pin(state::prune(&self.logs, by, before_ms, limit))
+    }
+
+    fn journal_intents<'a>(&'a self, rows: &'a [JournalRow]) -> Answer<'a, ()> {
+        Box::pin(journal::insert(&self.logs, rows))
+    }
+
+    fn journal_done<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        id: &'a str,
+        state: &'a str,
+        outcome: &'a str,
+        result: Option<&'a str>,
+        now_ms: i64,
+    ) -> Answer<'a, bool> {
+        let end = journal::End {
+            state,
+            outcome,
+            result,
+            now_ms,
+        };
+        Box::pin(journal::end(&self.logs, workspace_id, id, end))
+    }
+
+    fn journal<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        response_id: &'a str,
+    ) -> Answer<'a, Vec<JournalRow>> {
+        Box::pin(journal::list(&self.logs, workspace_id, response_id))
+    }
+
+    fn journal_sweep(&self, now_ms: i64) -> Answer<'_, u64> {
+        Box::pin(journal::sweep(&self.keys, now_ms))
+    }
+
+    fn prune_journal(&self, before_ms: i64, limit: u32) -> Answer<'_, u64> {
+        let by = ("tool_journal", "created_at_ms");
+        Box::pin(state::prune(&self.logs, by, before_ms, limit))
+    }
+
+    fn claim_idempotency<'a>(
+        &'a self,
+        row: &'a IdempotencyRow,
+        now_ms: i64,
+    ) -> Answer<'a, Claimed> {
+        Box::pin(idempotency::claim(&self.keys, row, now_ms))
+    }
+
+    fn finish_idempotency<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        api_key_id: &'a str,
+        key: &'a str,
+        status: i64,
+        content_type: &'a str,
+        answer: &'a str,
+    ) -> Answer<'a, ()> {
+        let name = [workspace_id, api_key_id, key];
+        Box::pin(idempotency::finish(
+            &self.keys,
+            name,
+            status,
+            content_type,
+            answer,
+        ))
+    }
+
+    fn release_idempotency<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        api_key_id: &'a str,
+        key: &'a str,
+    ) -> Answer<'a, ()> {
+        let name = [workspace_id, api_key_id, key];
+        Box::pin(idempotency::release(&self.keys, name))
+    }
+
+    fn prune_idempotency(&self, before_ms: i64, limit: u32) -> Answer<'_, u64> {
+        let by = ("idempotency", "expires_at_ms");
+        Box::pin(state::prune(&self.logs, by, before_ms, limit))
     }
 }

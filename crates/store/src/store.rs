@@ -7,8 +7,9 @@ use jiff::Timestamp;
 
 use crate::error::StoreError;
 use crate::model::{
-    ApiKeyRow, Listed, LogDetail, LogFilter, LogRecord, LogSummary, NewWorkspace, Page,
-    VaultMetaRow, VirtualKeyRow, WorkspaceRow,
+    ApiKeyRow, ApprovalRow, Claimed, Decided, IdempotencyRow, JournalRow, Listed, LogDetail,
+    LogFilter, LogRecord, LogSummary, NewWorkspace, Page, ResponseRow, Used, VaultMetaRow,
+    VirtualKeyRow, WorkspaceRow,
 };
 
 /// A future that borrows from the store and its arguments.
@@ -90,6 +91,9 @@ pub trait Store: Send + Sync {
     /// with the stored `version` plus one, an unchanged one with the stored `version`; anything
     /// else is a [`StoreError::Conflict`]: somebody has changed the credential meanwhile.
     fn update_virtual_key<'a>(&'a self, row: &'a VirtualKeyRow) -> Answer<'a, bool>;
+    /// Grows with every change of a virtual key that this process makes, so that what was
+    /// derived from a row is known to be stale. Read it before the row.
+    fn virtual_key_changes(&self) -> u64;
     /// Removes a virtual key.
     fn delete_virtual_key<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, bool>;
 
@@ -132,4 +136,124 @@ pub trait Store: Send + Sync {
         before_ms: i64,
         limit: u32,
     ) -> Answer<'a, u64>;
+
+    // Responses. In the class of logs, but waited for: stored when the call returns.
+
+    /// Stores a response, in place of one with its id. `item_ids` are those of its input and
+    /// output; [`Store::response_of_item`] finds it by them.
+    fn put_response<'a>(&'a self, row: &'a ResponseRow, item_ids: &'a [String]) -> Answer<'a, ()>;
+    /// The response of that id, unless it has expired.
+    fn response<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        id: &'a str,
+    ) -> Answer<'a, Option<ResponseRow>>;
+    /// Removes a response, its approvals that are not used, and what tools answered from its
+    /// journal. Says whether there was one that had not expired.
+    fn delete_response<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, bool>;
+    /// The newest response that holds an item, of those that have not expired.
+    fn response_of_item<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        item_id: &'a str,
+    ) -> Answer<'a, Option<ResponseRow>>;
+    /// Removes at most `limit` responses of all workspaces that expired before `before_ms` (Unix
+    /// time), oldest first; says how many. Their approvals and journal have their own ends.
+    fn prune_responses(&self, before_ms: i64, limit: u32) -> Answer<'_, u64>;
+
+    // Approvals. On disk before a call returns. What has expired is shown as
+    // [`crate::APPROVAL_EXPIRED`].
+
+    /// Stores questions: all or none.
+    fn insert_approvals<'a>(&'a self, rows: &'a [ApprovalRow]) -> Answer<'a, ()>;
+    /// One approval.
+    fn approval<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        id: &'a str,
+    ) -> Answer<'a, Option<ApprovalRow>>;
+    /// A page of the approvals in a state, or of all, newest first.
+    fn list_approvals<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        state: Option<&'a str>,
+        page: Page,
+    ) -> Answer<'a, Listed<ApprovalRow>>;
+    /// Decides a pending approval before its caller comes back. `by` says who does; `now_ms` is
+    /// Unix time, here and below.
+    fn decide_approval<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        id: &'a str,
+        approve: bool,
+        reason: Option<&'a str>,
+        by: &'a str,
+        now_ms: i64,
+    ) -> Answer<'a, Decided>;
+    /// Uses approvals up, decided or not: all or none. Of any number of concurrent callers
+    /// exactly one gets an approval. An id that is named twice is refused as used.
+    fn use_approvals<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        ids: &'a [String],
+        now_ms: i64,
+    ) -> Answer<'a, Used>;
+    /// As [`Store::prune_responses`], for approvals in any state.
+    fn prune_approvals(&self, before_ms: i64, limit: u32) -> Answer<'_, u64>;
+
+    // The journal of tool calls. In the class of logs, but waited for.
+
+    /// Notes calls before they leave: all or none.
+    fn journal_intents<'a>(&'a self, rows: &'a [JournalRow]) -> Answer<'a, ()>;
+    /// Notes the end of a call: `state` is [`crate::JOURNAL_DONE`] or [`crate::JOURNAL_UNKNOWN`].
+    /// `false` when there is no such call or it is done already: the first end stays.
+    fn journal_done<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        id: &'a str,
+        state: &'a str,
+        outcome: &'a str,
+        result: Option<&'a str>,
+        now_ms: i64,
+    ) -> Answer<'a, bool>;
+    /// The calls of a response, in the order in which they were noted.
+    fn journal<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        response_id: &'a str,
+    ) -> Answer<'a, Vec<JournalRow>>;
+    /// For the start of the process: calls of all workspaces that a dead process has left without
+    /// an end become [`crate::JOURNAL_UNKNOWN`]; says how many.
+    fn journal_sweep(&self, now_ms: i64) -> Answer<'_, u64>;
+    /// Removes at most `limit` calls of all workspaces that were noted before `before_ms`, oldest
+    /// first; says how many.
+    fn prune_journal(&self, before_ms: i64, limit: u32) -> Answer<'_, u64>;
+
+    // Idempotency keys. On disk before a call returns.
+
+    /// Claims the key that `row` names, if it is free at `now_ms`. Of any number of concurrent
+    /// callers exactly one gets it.
+    fn claim_idempotency<'a>(&'a self, row: &'a IdempotencyRow, now_ms: i64)
+    -> Answer<'a, Claimed>;
+    /// Keeps the answer of a running request for whoever sends it again; no effect on a key that
+    /// is free or done.
+    fn finish_idempotency<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        api_key_id: &'a str,
+        key: &'a str,
+        status: i64,
+        content_type: &'a str,
+        answer: &'a str,
+    ) -> Answer<'a, ()>;
+    /// Frees the key of a running request that did nothing: it may be tried again. No effect on a
+    /// key that is done.
+    fn release_idempotency<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        api_key_id: &'a str,
+        key: &'a str,
+    ) -> Answer<'a, ()>;
+    /// As [`Store::prune_responses`], for idempotency keys in any state.
+    fn prune_idempotency(&self, before_ms: i64, limit: u32) -> Answer<'_, u64>;
 }

@@ -1,5 +1,7 @@
 //! Brings a database and its master key together at start.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::{Zeroize, Zeroizing};
@@ -9,8 +11,9 @@ use crate::model::{Page, VaultMetaRow, VirtualKeyRow};
 use crate::store::Store;
 use crate::vault::{Binding, KeyRing, OpenError, SealError, Sealed, Vault, random};
 
-/// Name of the pepper among the values of the whole database.
-const PEPPER: &str = "pepper";
+/// Name of the pepper among the values of the whole database: the first value that a master key
+/// seals, and so what tells whether there is anything to open.
+pub const PEPPER: &str = "pepper";
 
 /// Hexadecimal digits of the pepper.
 const PEPPER_DIGITS: usize = 64;
@@ -157,24 +160,46 @@ pub struct Resealed {
 /// does not open is in [`Resealed::failed`] instead.
 pub async fn reseal(store: &dyn Store, vault: &Vault) -> Result<Resealed, UnlockError> {
     let mut report = Resealed::default();
+    for row in virtual_keys(store).await? {
+        reseal_row(store, vault, row, &mut report).await?;
+    }
+    reseal_pepper(store, vault, &mut report).await?;
+    Ok(report)
+}
+
+/// How many values each master key has sealed, by the key's id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn sealed_by(store: &dyn Store) -> Result<BTreeMap<String, u64>, StoreError> {
+    let mut counts = BTreeMap::new();
+    let rows = virtual_keys(store).await?;
+    let ids = rows.iter().filter_map(|row| Some(row.credential()?.key_id));
+    let pepper = store.vault_meta(PEPPER).await?;
+    for id in ids.chain(pepper.map(|row| row.key_id)) {
+        *counts.entry(id).or_default() += 1;
+    }
+    Ok(counts)
+}
+
+/// The virtual keys of all workspaces.
+async fn virtual_keys(store: &dyn Store) -> Result<Vec<VirtualKeyRow>, StoreError> {
+    let mut rows = Vec::new();
     for workspace in store.list_workspaces().await? {
         let mut page = Page {
             limit: 200,
             offset: 0,
         };
         loop {
-            let listed = store.list_virtual_keys(&workspace.id, page).await?;
-            if listed.rows.is_empty() {
+            let listed = store.list_virtual_keys(&workspace.id, page).await?.rows;
+            if listed.is_empty() {
                 break;
             }
             page.offset += page.limit;
-            for row in listed.rows {
-                reseal_row(store, vault, row, &mut report).await?;
-            }
+            rows.extend(listed);
         }
     }
-    reseal_pepper(store, vault, &mut report).await?;
-    Ok(report)
+    Ok(rows)
 }
 
 async fn reseal_row(

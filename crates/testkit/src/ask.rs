@@ -34,8 +34,8 @@ pub struct Ask {
     pub tools_off: bool,
     /// `parallel_tool_calls` is `false`.
     pub one_call: bool,
-    /// Name that `tool_choice` demands.
-    pub forced: Option<String>,
+    /// Names that `tool_choice` leaves to choose from: the one it demands, or several.
+    pub among: Option<Vec<String>>,
 }
 
 /// What the model answers.
@@ -107,17 +107,19 @@ impl Ask {
     }
 
     fn free_choice(&self) -> Option<Planned> {
-        let forced = self
-            .forced
-            .as_ref()
-            .and_then(|f| self.tools.iter().find(|t| t.name == *f));
+        let open = |t: &&ToolView| {
+            self.among
+                .as_ref()
+                .is_none_or(|names| names.contains(&t.name))
+        };
+        let tools: Vec<&ToolView> = self.tools.iter().filter(open).collect();
         let words = words(&self.prompt);
-        let best = self.tools.iter().rev().max_by_key(|t| score(t, &words))?;
-        let tool = forced.unwrap_or(if score(best, &words) < 3 {
-            self.tools.first()?
+        let best = tools.iter().rev().max_by_key(|t| score(t, &words))?;
+        let tool = if score(best, &words) < 3 {
+            tools.first()?
         } else {
             best
-        });
+        };
         Some(Planned {
             name: tool.name.clone(),
             arguments: fill(&tool.schema, &self.prompt),
@@ -195,6 +197,18 @@ mod tests {
     fn words_choose_the_tool_and_the_first_one_is_the_default() {
         assert_eq!(names(&ask("What is the sum of 2 and 3?")), ["a__get-sum"]);
         assert_eq!(names(&ask("Which protocols are there?")), ["echo"]);
+    }
+
+    #[test]
+    fn a_choice_may_be_narrowed() {
+        let among = Some(vec!["b__get-sum".to_owned()]);
+        assert_eq!(
+            names(&Ask {
+                among,
+                ..ask("What is the sum?")
+            }),
+            ["b__get-sum"]
+        );
     }
 
     #[test]

@@ -50,9 +50,16 @@ fn ask(body: &Value) -> Ask {
         rounds: since.iter().filter(|m| m["tool_calls"].is_array()).count(),
         tools_off: body["tool_choice"] == "none",
         one_call: body["parallel_tool_calls"] == false,
-        forced: body["tool_choice"]["function"]["name"]
-            .as_str()
-            .map(str::to_owned),
+        among: among(&body["tool_choice"]),
+    }
+}
+
+/// `{"type":"function","function":{"name"}}` or `{"type":"allowed_tools","allowed_tools":{"tools"}}`.
+fn among(choice: &Value) -> Option<Vec<String>> {
+    let name = |of: &Value| of["function"]["name"].as_str().map(str::to_owned);
+    match choice["allowed_tools"]["tools"].as_array() {
+        Some(tools) => Some(tools.iter().filter_map(name).collect()),
+        None => name(choice).map(|name| vec![name]),
     }
 }
 

@@ -85,7 +85,16 @@ fn ask(body: &Value) -> Ask {
         rounds: rounds(since),
         tools_off: body["tool_choice"] == "none",
         one_call: body["parallel_tool_calls"] == false,
-        forced: body["tool_choice"]["name"].as_str().map(str::to_owned),
+        among: among(&body["tool_choice"]),
+    }
+}
+
+/// `{"type":"function","name"}` or `{"type":"allowed_tools","tools"}`.
+fn among(choice: &Value) -> Option<Vec<String>> {
+    let name = |of: &Value| of["name"].as_str().map(str::to_owned);
+    match choice["tools"].as_array() {
+        Some(tools) => Some(tools.iter().filter_map(name).collect()),
+        None => name(choice).map(|name| vec![name]),
     }
 }
 

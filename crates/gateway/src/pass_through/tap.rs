@@ -4,6 +4,7 @@
 use crate::error::Error;
 use crate::record::{Record, TurnDone, count};
 use crate::route::Target;
+use crate::state::Keep;
 use bytes::{Bytes, BytesMut};
 use portunus_egress::SendError;
 use portunus_protocol::error::{ErrorBody, code, kind};
@@ -12,8 +13,9 @@ use portunus_protocol::item::Item;
 use portunus_protocol::request::{Head, ServerUrlEcho};
 use portunus_protocol::response::{Response, ResponseError, Status};
 use portunus_protocol::sse::{Decoder, Frame};
-use portunus_store::{ToolCallRow, ToolListRow};
+use portunus_store::{Store, ToolCallRow, ToolListRow};
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// An event that is longer than this is not looked into.
@@ -41,6 +43,9 @@ pub(super) struct Tap {
     /// The tools as the response may show them.
     tools: Value,
     body: Option<String>,
+    /// `None` when nothing is to be stored.
+    pub(super) keep: Option<Keep>,
+    learned: Option<Response>,
 }
 
 impl Tap {
@@ -135,7 +140,10 @@ impl Tap {
         self.over = true;
         self.body = Some(value.to_string());
         match serde_json::from_value::<Response>(value) {
-            Ok(response) => self.learn(&response, record),
+            Ok(response) => {
+                self.learn(&response, record);
+                self.learned = Some(response);
+            }
             Err(error) => record.note(format!("The provider's response is odd: {error}")),
         }
     }
@@ -244,6 +252,26 @@ impl Tap {
     fn url(&self, label: &str) -> String {
         let server = self.servers.iter().find(|(known, _)| known == label);
         server.map(|(_, url)| url.clone()).unwrap_or_default()
+    }
+
+    /// Stores the response under the caller's key, so that its ids may be named again. A
+    /// database that fails costs the caller that, not the answer.
+    pub(super) async fn store(&mut self, store: &Arc<dyn Store>) {
+        let (Some(keep), Some(response)) = (self.keep.take(), self.learned.take()) else {
+            return;
+        };
+        let json = self.body.clone().unwrap_or_default();
+        let status = response.status.as_str();
+        let (row, ids) = keep.row(
+            &response.id,
+            &response.model,
+            status,
+            json,
+            &response.output,
+        );
+        if let Err(error) = store.put_response(&row, &ids).await {
+            tracing::error!(%error, "a response could not be stored");
+        }
     }
 
     /// What a stream gets that ended without its terminal event; `None` when it had one.

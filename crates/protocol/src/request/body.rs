@@ -129,7 +129,7 @@ impl Body {
         let choice = check::value(shallow, "tool_choice")?;
         Ok(Self {
             instructions: check::string(shallow, "instructions")?,
-            input: input(check::value(shallow, "input")?)?,
+            input: head.input()?,
             tool_choice_echo: choice.clone().unwrap_or_else(|| "auto".into()),
             tool_choice: ToolChoice::parse(choice, &head.tools)?,
             parallel_tool_calls: check::boolean(shallow, "parallel_tool_calls")?,
@@ -295,7 +295,7 @@ fn metadata(fields: Map<String, Value>) -> Checked<Map<String, Value>> {
     Ok(fields)
 }
 
-fn input(value: Option<Value>) -> Checked<Vec<Item>> {
+pub(super) fn input(value: Option<Value>) -> Checked<Vec<Item>> {
     match value {
         None => Ok(Vec::new()),
         Some(Value::String(text)) => Ok(vec![Item::Message(Message {

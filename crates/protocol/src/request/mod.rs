@@ -17,6 +17,7 @@ pub use tool::{
 };
 
 use crate::error::{ErrorBody, code, kind};
+use crate::item::Item;
 use crate::shallow::Shallow;
 use serde_json::Value;
 
@@ -68,6 +69,14 @@ impl<'a> Head<'a> {
                 Tool::Mcp(mcp) => Some((index, mcp.as_ref())),
                 _ => None,
             })
+    }
+
+    /// The items of `input`; a bare string is one user message.
+    ///
+    /// # Errors
+    /// The answer to the caller, status 400.
+    pub fn input(&self) -> Result<Vec<Item>, ErrorBody> {
+        body::input(check::value(&self.shallow, "input")?)
     }
 
     /// A top-level string field, if it is there and a string.

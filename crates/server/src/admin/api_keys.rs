@@ -1,14 +1,12 @@
 //! API keys: `/v1/api-keys`. The secret is shown once, when a key is made or rotated.
 
-use super::{Query, expiry, listed, name_text, refuse_unbuilt, virtual_keys};
+use super::{Answer, Ask, expiry, listed, missing, name_text, refuse_unbuilt, virtual_keys};
 use crate::answer::Refusal;
-use crate::app::{App, Shared};
+use crate::app::App;
 use crate::auth::Admin;
-use crate::body;
 use axum::Json;
-use axum::body::Body;
-use axum::extract::{Path, Request, State};
-use http::{HeaderMap, StatusCode, header};
+use axum::extract::{Path, Request};
+use http::{StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_store::{ApiKeyDefaults, ApiKeyRow, Rotated, STATUS_ACTIVE, api_key, new_id, now};
@@ -28,7 +26,7 @@ const METADATA_MAX: usize = 128;
 /// What requests of a key get when they do not say.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 struct DefaultsBody {
-    /// Virtual key of requests that name none.
+    /// Virtual key of requests that name none; empty takes it away.
     #[serde(default)]
     virtual_key: Option<String>,
     /// Metadata that is put on each request.
@@ -91,8 +89,8 @@ impl ApiKeyBody {
     }
 }
 
-async fn read_body(app: &App, headers: &HeaderMap, body: Body) -> Result<ApiKeyBody, Refusal> {
-    let asked: ApiKeyBody = body::json_object(headers, body, &app.settings.limits).await?;
+async fn read_body(ask: &Ask, request: Request) -> Result<ApiKeyBody, Refusal> {
+    let asked: ApiKeyBody = ask.body(request).await?;
     asked.refuse_unbuilt()?;
     Ok(asked)
 }
@@ -117,35 +115,34 @@ fn scopes(admin: &Admin, asked: &[String]) -> Result<Vec<String>, Refusal> {
     }
 }
 
-async fn defaults(
+/// Puts the fields that were asked for over those that there are: what is absent stays, an empty
+/// virtual key is taken away.
+async fn set_defaults(
     app: &App,
     workspace_id: &str,
-    asked: Option<DefaultsBody>,
-) -> Result<ApiKeyDefaults, Refusal> {
-    let asked = asked.unwrap_or_default();
-    let virtual_key = asked.virtual_key.filter(|slug| !slug.is_empty());
-    if let Some(slug) = &virtual_key
-        && !virtual_keys::exists(app, workspace_id, slug).await?
-    {
-        let message = format!("Invalid value: there is no virtual key '{slug:.80}'.");
-        return Err(Refusal::field("defaults.virtual_key", code::VALUE, message));
+    asked: DefaultsBody,
+    defaults: &mut ApiKeyDefaults,
+) -> Result<(), Refusal> {
+    if let Some(slug) = asked.virtual_key {
+        if !slug.is_empty() && !virtual_keys::exists(app, workspace_id, &slug).await? {
+            let message = format!("Invalid value: there is no virtual key '{slug:.80}'.");
+            return Err(Refusal::field("defaults.virtual_key", code::VALUE, message));
+        }
+        defaults.virtual_key = Some(slug).filter(|slug| !slug.is_empty());
     }
-    let metadata = asked.metadata.unwrap_or_default();
-    if let Some((name, _)) = metadata
-        .iter()
-        .find(|(_, v)| v.chars().count() > METADATA_MAX)
-    {
-        let message =
-            format!("Invalid 'defaults.metadata.{name:.80}': over {METADATA_MAX} characters.");
-        return Err(Refusal::field("defaults.metadata", code::VALUE, message));
+    if let Some(metadata) = asked.metadata {
+        let long = |text: &String| text.chars().count() > METADATA_MAX;
+        if let Some((name, _)) = metadata.iter().find(|(_, value)| long(value)) {
+            let message =
+                format!("Invalid 'defaults.metadata.{name:.80}': over {METADATA_MAX} characters.");
+            return Err(Refusal::field("defaults.metadata", code::VALUE, message));
+        }
+        defaults.metadata = metadata;
     }
-    let allow_config_override = asked.allow_config_override.unwrap_or(true);
-    Ok(ApiKeyDefaults {
-        virtual_key,
-        config_id: None,
-        metadata,
-        allow_config_override,
-    })
+    if let Some(allow) = asked.allow_config_override {
+        defaults.allow_config_override = allow;
+    }
+    Ok(())
 }
 
 /// The row as Portkey shows it; the secret is only its public part.
@@ -178,34 +175,31 @@ fn shape(row: &ApiKeyRow) -> Value {
     )
 )]
 pub async fn create(
-    State(app): State<Shared>,
-    admin: Admin,
+    ask: Ask,
     Path((of, kind)): Path<(String, String)>,
     request: Request,
-) -> Result<Json<Value>, Refusal> {
+) -> Answer {
+    let Ask { app, admin, .. } = &ask;
     admin.require("api_keys.create")?;
     kind_of(&of, &kind)?;
-    let (parts, body) = request.into_parts();
-    let asked = read_body(&app, &parts.headers, body).await?;
-    let workspace_id = admin.workspace(&app, asked.workspace_id.as_deref()).await?;
-    let name = asked.name.as_deref().ok_or_else(|| {
-        Refusal::field("name", code::MISSING, "Missing required parameter: 'name'.")
-    })?;
+    let asked = read_body(&ask, request).await?;
+    let workspace_id = admin.workspace(app, asked.workspace_id.as_deref()).await?;
+    let name = asked.name.as_deref().ok_or_else(|| missing("name"))?;
     let scopes = match &asked.scopes {
-        Some(list) => scopes(&admin, list)?,
-        None => scopes(&admin, &DEFAULT_SCOPES.map(str::to_owned))?,
+        Some(list) => scopes(admin, list)?,
+        None => scopes(admin, &DEFAULT_SCOPES.map(str::to_owned))?,
     };
-    let name = name_text(name)?;
-    let expires_at = expiry(asked.expires_at)?;
-    let defaults = defaults(&app, &workspace_id, asked.defaults).await?;
-    let new = NewKey {
+    let mut new = NewKey {
         workspace_id,
-        name,
+        name: name_text(name)?,
         scopes,
-        defaults,
-        expires_at,
+        defaults: ApiKeyDefaults::default(),
+        expires_at: expiry(asked.expires_at)?,
     };
-    let (row, secret) = mint(&app, new).await?;
+    if let Some(asked) = asked.defaults {
+        set_defaults(app, &new.workspace_id, asked, &mut new.defaults).await?;
+    }
+    let (row, secret) = mint(app, new).await?;
     Ok(Json(
         json!({"id": row.id, "key": secret.expose_secret(), "object": "api-key"}),
     ))
@@ -285,26 +279,26 @@ pub async fn mint(
         (status = 403, description = "The key lacks the scope `api_keys.list`"),
     )
 )]
-pub async fn list(
-    State(app): State<Shared>,
-    admin: Admin,
-    query: Query,
-) -> Result<Json<Value>, Refusal> {
-    admin.require("api_keys.list")?;
-    let workspace_id = admin.workspace(&app, query.get("workspace_id")).await?;
-    let found = app
-        .store
-        .list_api_keys(&workspace_id, query.page()?)
-        .await?;
+pub async fn list(ask: Ask) -> Answer {
+    let workspace_id = ask.allowed("api_keys.list").await?;
+    let page = ask.query.page()?;
+    let found = ask.app.store.list_api_keys(&workspace_id, page).await?;
     let items: Vec<Value> = found.rows.iter().map(shape).collect();
     Ok(Json(listed(found.total, &items)))
 }
 
-/// The row of an id in the workspace that the query names.
-async fn row_of(app: &App, admin: &Admin, query: &Query, id: &str) -> Result<ApiKeyRow, Refusal> {
-    let workspace_id = admin.workspace(app, query.get("workspace_id")).await?;
-    let row = app.store.api_key(&workspace_id, id).await?;
+/// The row of an id in the workspace that the query names, for a caller with this scope.
+async fn row_of(ask: &Ask, scope: &str, id: &str) -> Result<ApiKeyRow, Refusal> {
+    let workspace_id = ask.allowed(scope).await?;
+    let row = ask.app.store.api_key(&workspace_id, id).await?;
     row.ok_or_else(|| Refusal::not_found("API key", id))
+}
+
+/// As [`row_of`], to change it: a key may not touch one that may do more than itself.
+async fn own_row(ask: &Ask, scope: &str, id: &str) -> Result<ApiKeyRow, Refusal> {
+    let row = row_of(ask, scope, id).await?;
+    scopes(&ask.admin, &row.scopes)?;
+    Ok(row)
 }
 
 /// One API key.
@@ -319,17 +313,11 @@ async fn row_of(app: &App, admin: &Admin, query: &Query, id: &str) -> Result<Api
         (status = 404, description = "No such API key in this workspace"),
     )
 )]
-pub async fn read(
-    State(app): State<Shared>,
-    admin: Admin,
-    Path(id): Path<String>,
-    query: Query,
-) -> Result<Json<Value>, Refusal> {
-    admin.require("api_keys.read")?;
-    Ok(Json(shape(&row_of(&app, &admin, &query, &id).await?)))
+pub async fn read(ask: Ask, Path(id): Path<String>) -> Answer {
+    Ok(Json(shape(&row_of(&ask, "api_keys.read", &id).await?)))
 }
 
-/// Changes an API key: name, scopes, defaults, expiry.
+/// Changes an API key: name, scopes, defaults (field by field), expiry.
 ///
 /// # Errors
 /// 400 that names the field; 403 for a scope that the caller does not have itself; 404.
@@ -341,37 +329,23 @@ pub async fn read(
         (status = 404, description = "No such API key in this workspace"),
     )
 )]
-pub async fn update(
-    State(app): State<Shared>,
-    admin: Admin,
-    Path(id): Path<String>,
-    query: Query,
-    request: Request,
-) -> Result<Json<Value>, Refusal> {
-    admin.require("api_keys.update")?;
-    let (parts, body) = request.into_parts();
-    let asked = read_body(&app, &parts.headers, body).await?;
-    let mut row = row_of(&app, &admin, &query, &id).await?;
-    no_broader(&admin, &row)?;
+pub async fn update(ask: Ask, Path(id): Path<String>, request: Request) -> Answer {
+    let mut row = own_row(&ask, "api_keys.update", &id).await?;
+    let asked = read_body(&ask, request).await?;
     if let Some(name) = &asked.name {
         row.name = name_text(name)?;
     }
     if let Some(list) = &asked.scopes {
-        row.scopes = scopes(&admin, list)?;
+        row.scopes = scopes(&ask.admin, list)?;
     }
     if asked.expires_at.is_some() {
         row.expires_at = expiry(asked.expires_at)?;
     }
-    if asked.defaults.is_some() {
-        row.defaults = defaults(&app, &row.workspace_id, asked.defaults).await?;
+    if let Some(asked) = asked.defaults {
+        set_defaults(&ask.app, &row.workspace_id, asked, &mut row.defaults).await?;
     }
-    save(&app, &row).await?;
+    save(&ask.app, &row).await?;
     Ok(Json(json!({})))
-}
-
-/// A key may not touch one that may do more than itself.
-fn no_broader(admin: &Admin, row: &ApiKeyRow) -> Result<(), Refusal> {
-    scopes(admin, &row.scopes).map(drop)
 }
 
 async fn save(app: &App, row: &ApiKeyRow) -> Result<(), Refusal> {
@@ -396,15 +370,9 @@ async fn save(app: &App, row: &ApiKeyRow) -> Result<(), Refusal> {
         (status = 404, description = "No such API key in this workspace"),
     )
 )]
-pub async fn delete(
-    State(app): State<Shared>,
-    admin: Admin,
-    Path(id): Path<String>,
-    query: Query,
-) -> Result<Json<Value>, Refusal> {
-    admin.require("api_keys.delete")?;
-    let row = row_of(&app, &admin, &query, &id).await?;
-    no_broader(&admin, &row)?;
+pub async fn delete(ask: Ask, Path(id): Path<String>) -> Answer {
+    let row = own_row(&ask, "api_keys.delete", &id).await?;
+    let app = &ask.app;
     let gone = app.store.delete_api_key(&row.workspace_id, &row.id).await?;
     app.keys.forget();
     if gone {
@@ -434,24 +402,15 @@ pub struct RotateBody {
         (status = 404, description = "No such API key in this workspace"),
     )
 )]
-pub async fn rotate(
-    State(app): State<Shared>,
-    admin: Admin,
-    Path(id): Path<String>,
-    query: Query,
-    request: Request,
-) -> Result<Json<Value>, Refusal> {
-    admin.require("api_keys.update")?;
-    let (parts, body) = request.into_parts();
-    let asked = match parts.headers.get(header::CONTENT_TYPE) {
+pub async fn rotate(ask: Ask, Path(id): Path<String>, request: Request) -> Answer {
+    let mut row = own_row(&ask, "api_keys.update", &id).await?;
+    let asked = match request.headers().get(header::CONTENT_TYPE) {
         // Portkey's SDKs send no body when nothing is asked for.
         None => RotateBody::default(),
-        Some(_) => body::json_object(&parts.headers, body, &app.settings.limits).await?,
+        Some(_) => ask.body(request).await?,
     };
     let grace_until = now() + grace(asked.key_transition_period_ms)?;
-    let mut row = row_of(&app, &admin, &query, &id).await?;
-    no_broader(&admin, &row)?;
-    let minted = api_key::mint(app.keys.pepper());
+    let minted = api_key::mint(ask.app.keys.pepper());
     let former = std::mem::replace(&mut row.lookup, minted.lookup);
     let hash = std::mem::replace(&mut row.hash, minted.hash);
     row.rotated = Some(Rotated {
@@ -459,7 +418,7 @@ pub async fn rotate(
         hash,
         grace_until,
     });
-    save(&app, &row).await?;
+    save(&ask.app, &row).await?;
     Ok(Json(json!({
         "id": row.id, "key": minted.secret.expose_secret(), "key_transition_expires_at": grace_until,
     })))

@@ -1,10 +1,7 @@
 //! `GET /v1/portunus/logs/stream`: finished requests as server-sent events, for `logs -f`.
 
-use super::{Query, log_shape};
+use super::{Ask, log_shape};
 use crate::answer::Refusal;
-use crate::app::Shared;
-use crate::auth::Admin;
-use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::Stream;
 use portunus_store::LogSummary;
@@ -33,13 +30,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
     )
 )]
 pub async fn follow(
-    State(app): State<Shared>,
-    admin: Admin,
-    query: Query,
+    ask: Ask,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
-    admin.require("logs.list")?;
+    let workspace_id = ask.allowed("logs.list").await?;
+    let Ask { app, query, .. } = ask;
     query.only(&["workspace_id"])?;
-    let workspace_id = admin.workspace(&app, query.get("workspace_id")).await?;
     let feed = Feed {
         rows: app.log.subscribe(),
         workspace_id,

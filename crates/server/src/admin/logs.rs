@@ -1,11 +1,10 @@
 //! The request log: `GET /v1/logs` (ours) and `GET /v1/logs/{id}` (Portkey's).
 
-use super::{Query, log_filter, log_shape};
+use super::{Answer, Ask, log_filter, log_shape};
 use crate::answer::Refusal;
-use crate::app::{App, Shared};
-use crate::auth::Admin;
+use crate::app::App;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use portunus_protocol::error::code;
 use portunus_store::{LogDetail, StoreError};
 use serde_json::{Value, json};
@@ -50,14 +49,10 @@ const LIMIT: (u32, u32) = (50, 500);
         (status = 403, description = "The key lacks the scope `logs.list`"),
     )
 )]
-pub async fn list(
-    State(app): State<Shared>,
-    admin: Admin,
-    query: Query,
-) -> Result<Json<Value>, Refusal> {
-    admin.require("logs.list")?;
-    let workspace_id = admin.workspace(&app, query.get("workspace_id")).await?;
-    let filter = log_filter::filter(&query)?;
+pub async fn list(ask: Ask) -> Answer {
+    let workspace_id = ask.allowed("logs.list").await?;
+    let Ask { app, query, .. } = &ask;
+    let filter = log_filter::filter(query)?;
     let limit = query.number("limit")?.unwrap_or(LIMIT.0).clamp(1, LIMIT.1);
     let found = app
         .store
@@ -87,20 +82,12 @@ pub async fn list(
         (status = 404, description = "No such log in this workspace"),
     )
 )]
-pub async fn read(
-    State(app): State<Shared>,
-    admin: Admin,
-    Path(id): Path<String>,
-    query: Query,
-) -> Result<Json<Value>, Refusal> {
-    admin.require("logs.view")?;
-    let found = match query.get("workspace_id") {
-        None if admin.sees_all() => anywhere(&app, &id).await?,
-        asked => {
-            app.store
-                .log(&admin.workspace(&app, asked).await?, &id)
-                .await?
-        }
+pub async fn read(ask: Ask, Path(id): Path<String>) -> Answer {
+    let workspace_id = ask.allowed("logs.view").await?;
+    let found = if ask.admin.sees_all() && ask.query.get("workspace_id").is_none() {
+        anywhere(&ask.app, &id).await?
+    } else {
+        ask.app.store.log(&workspace_id, &id).await?
     };
     let log = found.ok_or_else(|| Refusal::not_found("log", &id))?;
     Ok(Json(log_shape::detail(&log)))

@@ -2,6 +2,7 @@
 //! queries are read in `snake_case` and `camelCase`, because Portkey's SDKs send both.
 
 pub mod api_keys;
+mod host;
 pub mod log_filter;
 pub mod log_shape;
 pub mod log_stream;
@@ -10,18 +11,67 @@ pub mod virtual_keys;
 pub mod workspaces;
 
 use crate::answer::Refusal;
-use crate::body::snake;
-use axum::extract::FromRequestParts;
+use crate::app::Shared;
+use crate::auth::Admin;
+use crate::body::{self, snake};
+use axum::Json;
+use axum::extract::{FromRequestParts, Request};
 use http::request::Parts;
 use jiff::Timestamp;
 use portunus_protocol::error::code;
 use portunus_store::Page;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// Largest page of a list.
 const PAGE_MAX: u32 = 1_000;
 /// Longest name, note or slug, in bytes.
 const TEXT_MAX_BYTES: usize = 512;
+
+/// What a handler answers.
+type Answer = Result<Json<Value>, Refusal>;
+
+/// An admin call but for its path and its body.
+pub struct Ask {
+    app: Shared,
+    admin: Admin,
+    query: Query,
+}
+
+impl FromRequestParts<Shared> for Ask {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
+        let admin = Admin::from_request_parts(parts, app).await?;
+        let Ok(query) = Query::from_request_parts(parts, app).await;
+        Ok(Self {
+            app: app.clone(),
+            admin,
+            query,
+        })
+    }
+}
+
+impl Ask {
+    /// The workspace that the query names, for a caller with this scope.
+    ///
+    /// # Errors
+    /// 403 that names the scope; 404 for a workspace that is not the caller's.
+    async fn allowed(&self, scope: &str) -> Result<String, Refusal> {
+        self.admin.require(scope)?;
+        let asked = self.query.get("workspace_id");
+        self.admin.workspace(&self.app, asked).await
+    }
+
+    /// The body.
+    ///
+    /// # Errors
+    /// As [`body::json_object`].
+    async fn body<T: DeserializeOwned>(&self, request: Request) -> Result<T, Refusal> {
+        let (parts, body) = request.into_parts();
+        body::json_object(&parts.headers, body, &self.app.settings.limits).await
+    }
+}
 
 /// The query of an admin call, its names in `snake_case`, in order.
 #[derive(Debug, Default)]
@@ -134,6 +184,12 @@ impl Query {
         );
         Err(Refusal::field(name, code::UNKNOWN, message))
     }
+}
+
+/// 400 for a field that is not there.
+fn missing(param: &str) -> Refusal {
+    let message = format!("Missing required parameter: '{param}'.");
+    Refusal::field(param, code::MISSING, message)
 }
 
 /// Portkey's list.

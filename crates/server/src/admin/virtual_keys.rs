@@ -1,15 +1,12 @@
 //! Virtual keys: `/v1/virtual-keys`. A provider's credential goes in and never comes out.
 
-use super::{Query, expiry, listed, name_text, plain_text, refuse_unbuilt};
+use super::{Answer, Ask, expiry, host, listed, missing, name_text, plain_text, refuse_unbuilt};
 use crate::answer::Refusal;
-use crate::app::{App, Shared};
-use crate::auth::Admin;
-use crate::body;
+use crate::app::App;
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Request};
 use http::StatusCode;
 use jiff::Timestamp;
-use portunus_egress::Zone;
 use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_providers::Provider;
 use portunus_store::{
@@ -42,9 +39,14 @@ pub struct VirtualKeyBody {
     /// A remark.
     #[serde(default)]
     note: Option<String>,
-    /// The provider's base URL, where it is not the usual one; empty takes it away.
+    /// The provider's base URL, where it is not the usual one; empty takes it away. A change of
+    /// its origin wants the credential anew, in `key`.
     #[serde(default)]
     custom_host: Option<String>,
+    /// For `azure-openai`, in place of `custom_host`: the name of the resource, as in
+    /// `https://NAME.openai.azure.com`. A change wants the credential anew too.
+    #[serde(default)]
+    resource_name: Option<String>,
     /// Workspace, by id or slug; else the key's own or the default one.
     #[serde(default)]
     workspace_id: Option<String>,
@@ -72,9 +74,6 @@ pub struct VirtualKeyBody {
     api_version: Option<Value>,
     #[serde(default)]
     #[schema(ignore)]
-    resource_name: Option<Value>,
-    #[serde(default)]
-    #[schema(ignore)]
     deployment_name: Option<Value>,
 }
 
@@ -87,7 +86,6 @@ impl VirtualKeyBody {
             ("model_config", &self.model_config),
             ("deploymentConfig", &self.deployment_config),
             ("apiVersion", &self.api_version),
-            ("resourceName", &self.resource_name),
             ("deploymentName", &self.deployment_name),
         ])
     }
@@ -105,14 +103,6 @@ impl VirtualKeyBody {
         }
         Ok(given)
     }
-}
-
-fn missing(param: &str) -> Refusal {
-    Refusal::field(
-        param,
-        code::MISSING,
-        format!("Missing required parameter: '{param}'."),
-    )
 }
 
 /// The provider of that name; other spellings of Portkey's API are understood.
@@ -158,30 +148,12 @@ pub fn slug_of(asked: Option<&str>, name: &str) -> Result<String, Refusal> {
     Err(Refusal::field("slug", code::VALUE, message))
 }
 
-/// A base URL that the guard lets through; empty means none.
-fn custom_host(app: &App, text: Option<&str>) -> Result<Option<String>, Refusal> {
-    let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    let wrong = |message: String| Refusal::field("custom_host", code::VALUE, message);
-    let url = portunus_egress::parse_url(text).map_err(|e| wrong(e.to_string()))?;
-    app.client
-        .check(Zone::Provider, &url)
-        .map_err(|e| wrong(e.to_string()))?;
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(wrong(
-            "Invalid 'custom_host': a base URL has no query and no fragment.".to_owned(),
-        ));
-    }
-    Ok(Some(url.as_str().trim_end_matches('/').to_owned()))
-}
-
 /// The row as Portkey shows it, and ours: provider, custom_host, masked_key, source.
 fn shape(row: &VirtualKeyRow) -> Value {
     json!({
         "object": "virtual-key", "slug": row.slug, "name": row.name, "note": row.note,
         "status": row.status, "provider": row.provider, "custom_host": row.custom_host,
-        "masked_key": row.masked, "source": "stored", "workspace_id": row.workspace_id,
+        "resource_name": host::resource_name(row), "masked_key": row.masked, "source": "stored", "workspace_id": row.workspace_id,
         "usage_limits": null, "rate_limits": null, "reset_usage": null, "model_config": {},
         "created_at": row.created_at, "last_updated_at": row.updated_at, "expires_at": row.expires_at,
     })
@@ -250,18 +222,13 @@ pub async fn exists(app: &App, workspace_id: &str, slug: &str) -> Result<bool, S
         (status = 409, description = "The slug is taken"),
     )
 )]
-pub async fn create(
-    State(app): State<Shared>,
-    admin: Admin,
-    request: Request,
-) -> Result<Json<Value>, Refusal> {
+pub async fn create(ask: Ask, request: Request) -> Answer {
+    let Ask { app, admin, .. } = &ask;
     admin.require("virtual_keys.create")?;
-    let (parts, body) = request.into_parts();
-    let asked: VirtualKeyBody =
-        body::json_object(&parts.headers, body, &app.settings.limits).await?;
+    let asked: VirtualKeyBody = ask.body(request).await?;
     asked.refuse_unbuilt()?;
-    let workspace_id = admin.workspace(&app, asked.workspace_id.as_deref()).await?;
-    let row = new_row(&app, &asked, workspace_id)?;
+    let workspace_id = admin.workspace(app, asked.workspace_id.as_deref()).await?;
+    let row = new_row(app, &asked, workspace_id)?;
     let slug = row.slug.clone();
     app.store
         .insert_virtual_key(&row)
@@ -293,13 +260,10 @@ fn new_row(
             .as_deref()
             .ok_or_else(|| missing("provider"))?,
     )?;
-    let custom_host = custom_host(app, asked.custom_host.as_deref())?;
+    let custom_host = host::custom_host(app, asked.custom_host.as_deref().unwrap_or_default())?;
     let credential = asked.credential()?;
     if credential.is_none() && custom_host.is_none() && provider.needs_credential() {
         return Err(missing("key"));
-    }
-    if custom_host.is_none() && provider.default_base_url().is_none() && provider.name() != DEMO {
-        return Err(missing("custom_host"));
     }
     let slug = slug_of(asked.slug.as_deref(), &name)?;
     let mut row = VirtualKeyRow {
@@ -320,6 +284,10 @@ fn new_row(
         updated_at: now(),
         expires_at: expiry(asked.expires_at)?,
     };
+    host::set_resource(&mut row, asked.resource_name.as_deref().unwrap_or_default())?;
+    if provider.name() != DEMO {
+        host::address(provider, &row)?;
+    }
     if let Some(secret) = credential {
         seal(app, &mut row, secret)?;
     }
@@ -353,26 +321,18 @@ fn seal(app: &App, row: &mut VirtualKeyRow, secret: &SecretString) -> Result<(),
         (status = 403, description = "The key lacks the scope `virtual_keys.list`"),
     )
 )]
-pub async fn list(
-    State(app): State<Shared>,
-    admin: Admin,
-    query: Query,
-) -> Result<Json<Value>, Refusal> {
-    admin.require("virtual_keys.list")?;
-    let workspace_id = admin.workspace(&app, query.get("workspace_id")).await?;
-    let page: Page = query.page()?;
+pub async fn list(ask: Ask) -> Answer {
+    let workspace_id = ask.allowed("virtual_keys.list").await?;
+    let app = &ask.app;
+    let page: Page = ask.query.page()?;
     let stored = app.store.list_virtual_keys(&workspace_id, page).await?;
     let mut items: Vec<Value> = stored.rows.iter().map(shape).collect();
     let mut total = stored.total;
-    for item in all_unstored(&app, &workspace_id) {
+    for item in all_unstored(app, &workspace_id) {
         let slug = item["slug"].as_str().unwrap_or_default();
         // A stored key of the same slug is the one that requests get.
-        if app
-            .store
-            .virtual_key_by_slug(&workspace_id, slug)
-            .await?
-            .is_none()
-        {
+        let found = app.store.virtual_key_by_slug(&workspace_id, slug).await?;
+        if found.is_none() {
             total += 1;
             items.extend((page.offset == 0).then_some(item));
         }
@@ -408,25 +368,21 @@ async fn stored(app: &App, workspace_id: &str, slug: &str) -> Result<VirtualKeyR
         (status = 404, description = "No such virtual key in this workspace"),
     )
 )]
-pub async fn read(
-    State(app): State<Shared>,
-    admin: Admin,
-    Path(slug): Path<String>,
-    query: Query,
-) -> Result<Json<Value>, Refusal> {
-    admin.require("virtual_keys.read")?;
-    let workspace_id = admin.workspace(&app, query.get("workspace_id")).await?;
+pub async fn read(ask: Ask, Path(slug): Path<String>) -> Answer {
+    let workspace_id = ask.allowed("virtual_keys.read").await?;
+    let app = &ask.app;
     let row = app.store.virtual_key_by_slug(&workspace_id, &slug).await?;
     let found = row
         .as_ref()
         .map(shape)
-        .or_else(|| unstored_by_slug(&app, &workspace_id, &slug));
+        .or_else(|| unstored_by_slug(app, &workspace_id, &slug));
     found
         .map(Json)
         .ok_or_else(|| Refusal::not_found("virtual key", &slug))
 }
 
-/// Changes a virtual key: name, note, credential, base URL, expiry.
+/// Changes a virtual key: name, note, credential, base URL, expiry. A new origin wants the
+/// credential anew: else whoever may change a key could have it sent to a host of their own.
 ///
 /// # Errors
 /// 400 that names the field; 404; 409 for one that no table holds or that changed meanwhile.
@@ -439,20 +395,14 @@ pub async fn read(
         (status = 409, description = "It cannot be changed here, or somebody else just did"),
     )
 )]
-pub async fn update(
-    State(app): State<Shared>,
-    admin: Admin,
-    Path(slug): Path<String>,
-    request: Request,
-) -> Result<Json<Value>, Refusal> {
+pub async fn update(ask: Ask, Path(slug): Path<String>, request: Request) -> Answer {
+    let Ask { app, admin, .. } = &ask;
     admin.require("virtual_keys.update")?;
-    let (parts, body) = request.into_parts();
-    let asked: VirtualKeyBody =
-        body::json_object(&parts.headers, body, &app.settings.limits).await?;
+    let asked: VirtualKeyBody = ask.body(request).await?;
     asked.refuse_unbuilt()?;
-    let workspace_id = admin.workspace(&app, asked.workspace_id.as_deref()).await?;
-    let mut row = stored(&app, &workspace_id, &slug).await?;
-    change(&app, &mut row, &asked)?;
+    let workspace_id = admin.workspace(app, asked.workspace_id.as_deref()).await?;
+    let mut row = stored(app, &workspace_id, &slug).await?;
+    change(app, &mut row, &asked)?;
     let changed = app
         .store
         .update_virtual_key(&row)
@@ -472,9 +422,10 @@ pub async fn update(
 }
 
 fn change(app: &App, row: &mut VirtualKeyRow, asked: &VirtualKeyBody) -> Result<(), Refusal> {
+    let provider = asked.provider.as_deref().map(provider_of).transpose()?;
     let fixed = [
-        ("provider", asked.provider.as_deref(), row.provider.as_str()),
-        ("slug", asked.slug.as_deref(), row.slug.as_str()),
+        ("provider", provider.map(|one| one.name()), &row.provider),
+        ("slug", asked.slug.as_deref(), &row.slug),
     ];
     for (param, new, now) in fixed {
         if new.is_some_and(|new| new != now) {
@@ -488,8 +439,8 @@ fn change(app: &App, row: &mut VirtualKeyRow, asked: &VirtualKeyBody) -> Result<
     if let Some(note) = &asked.note {
         row.note = plain_text("note", note)?;
     }
-    if asked.custom_host.is_some() {
-        row.custom_host = custom_host(app, asked.custom_host.as_deref())?;
+    if asked.custom_host.is_some() || asked.resource_name.is_some() {
+        redirect(app, row, asked)?;
     }
     if asked.expires_at.is_some() {
         row.expires_at = expiry(asked.expires_at)?;
@@ -498,6 +449,27 @@ fn change(app: &App, row: &mut VirtualKeyRow, asked: &VirtualKeyBody) -> Result<
     if let Some(secret) = asked.credential()? {
         row.version += 1;
         seal(app, row, secret)?;
+    }
+    Ok(())
+}
+
+/// Changes where the credential is sent. A stored one never goes to another origin: it has to be
+/// given anew, by somebody who knows it.
+fn redirect(app: &App, row: &mut VirtualKeyRow, asked: &VirtualKeyBody) -> Result<(), Refusal> {
+    let provider = provider_of(&row.provider)?;
+    let before = host::address(provider, row).ok().map(|url| url.origin());
+    if let Some(text) = &asked.custom_host {
+        row.custom_host = host::custom_host(app, text)?;
+    }
+    if let Some(name) = &asked.resource_name {
+        host::set_resource(row, name)?;
+    }
+    let after = host::address(provider, row)?.origin();
+    let stays = row.credential().is_some() && asked.credential()?.is_none();
+    if stays && before.is_none_or(|before| before != after) {
+        let message = "Missing required parameter: 'key'. The credential would go to another \
+                       host: give it anew, in the same body.";
+        return Err(Refusal::field("key", code::MISSING, message));
     }
     Ok(())
 }
@@ -515,16 +487,11 @@ fn change(app: &App, row: &mut VirtualKeyRow, asked: &VirtualKeyBody) -> Result<
         (status = 409, description = "It comes from the environment or is built in"),
     )
 )]
-pub async fn delete(
-    State(app): State<Shared>,
-    admin: Admin,
-    Path(slug): Path<String>,
-    query: Query,
-) -> Result<Json<Value>, Refusal> {
-    admin.require("virtual_keys.delete")?;
-    let workspace_id = admin.workspace(&app, query.get("workspace_id")).await?;
-    let row = stored(&app, &workspace_id, &slug).await?;
-    if !app.store.delete_virtual_key(&workspace_id, &row.id).await? {
+pub async fn delete(ask: Ask, Path(slug): Path<String>) -> Answer {
+    let workspace_id = ask.allowed("virtual_keys.delete").await?;
+    let store = &ask.app.store;
+    let row = stored(&ask.app, &workspace_id, &slug).await?;
+    if !store.delete_virtual_key(&workspace_id, &row.id).await? {
         return Err(Refusal::not_found("virtual key", &slug));
     }
     Ok(Json(json!({})))

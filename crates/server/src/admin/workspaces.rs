@@ -1,12 +1,9 @@
 //! Workspaces: `/v1/admin/workspaces`. Only the admin token makes and lists them.
 
-use super::{listed, name_text};
+use super::{Answer, Ask, listed, name_text};
 use crate::answer::Refusal;
-use crate::app::Shared;
-use crate::auth::Admin;
-use crate::body;
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use portunus_store::{NewWorkspace, StoreError, WorkspaceRow};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -41,18 +38,13 @@ fn shape(row: &WorkspaceRow) -> Value {
         (status = 409, description = "The slug is taken"),
     )
 )]
-pub async fn create(
-    State(app): State<Shared>,
-    admin: Admin,
-    request: Request,
-) -> Result<Json<Value>, Refusal> {
-    admin.require_token()?;
-    let (parts, body) = request.into_parts();
-    let asked: NewWorkspaceBody =
-        body::json_object(&parts.headers, body, &app.settings.limits).await?;
+pub async fn create(ask: Ask, request: Request) -> Answer {
+    ask.admin.require_token()?;
+    let asked: NewWorkspaceBody = ask.body(request).await?;
     let name = name_text(&asked.name)?;
     let slug = super::virtual_keys::slug_of(asked.slug.as_deref(), &name)?;
-    let made = app
+    let made = ask
+        .app
         .store
         .create_workspace(NewWorkspace { name, slug })
         .await;
@@ -78,9 +70,9 @@ pub async fn create(
         (status = 403, description = "Only the admin token may"),
     )
 )]
-pub async fn list(State(app): State<Shared>, admin: Admin) -> Result<Json<Value>, Refusal> {
-    admin.require_token()?;
-    let rows = app.store.list_workspaces().await?;
+pub async fn list(ask: Ask) -> Answer {
+    ask.admin.require_token()?;
+    let rows = ask.app.store.list_workspaces().await?;
     let items: Vec<Value> = rows.iter().map(shape).collect();
     Ok(Json(listed(rows.len() as i64, &items)))
 }

@@ -11,8 +11,9 @@ use futures_util::Stream;
 use http::{HeaderName, HeaderValue, StatusCode};
 use portunus_gateway::{Reply, ReplyBody};
 use portunus_protocol::error::{ErrorBody, kind};
+use portunus_protocol::event;
+use portunus_protocol::sse::{Decoder, Frame};
 use prometheus_client::metrics::gauge::Gauge;
-use serde_json::json;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -23,6 +24,9 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const ENDING: &str = "The gateway is shutting down; the request was cut.";
+const SHUTTING_DOWN: &str = "shutting_down";
+/// An event that is longer is counted, but not looked into.
+const EVENT_MAX_BYTES: usize = 32 << 20;
 
 /// How many model requests may be at work.
 #[derive(Debug)]
@@ -76,7 +80,7 @@ pub fn with_place(reply: Reply, place: Place, life: &Life) -> Response {
         ReplyBody::Stream(inner) => Body::from_stream(Streaming {
             inner: Some(inner),
             cut: Box::pin(life.cut.clone().cancelled_owned()),
-            last: Bytes::new(),
+            heard: Heard::new(),
             _place: place,
         }),
     };
@@ -90,7 +94,7 @@ pub fn with_place(reply: Reply, place: Place, life: &Life) -> Response {
 /// run, so no client is to repeat it.
 #[must_use]
 pub fn cut() -> Refusal {
-    let body = ErrorBody::new(kind::UNAVAILABLE, ENDING).code("shutting_down");
+    let body = ErrorBody::new(kind::UNAVAILABLE, ENDING).code(SHUTTING_DOWN);
     let mut refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, body);
     refusal
         .headers
@@ -103,7 +107,7 @@ type Inner = Pin<Box<dyn Stream<Item = Result<Bytes, Infallible>> + Send>>;
 struct Streaming {
     inner: Option<Inner>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    last: Bytes,
+    heard: Heard,
     _place: Place,
 }
 
@@ -116,83 +120,148 @@ impl Stream for Streaming {
         };
         match inner.as_mut().poll_next(cx) {
             Poll::Ready(Some(Ok(bytes))) => {
-                self.last = bytes.clone();
+                self.heard.piece(&bytes);
                 Poll::Ready(Some(Ok(bytes)))
             }
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending if self.cut.as_mut().poll(cx).is_ready() => {
                 self.inner = None;
-                Poll::Ready(Some(Ok(last_words(&self.last))))
+                Poll::Ready(self.heard.last_words().map(Ok))
             }
             Poll::Pending => Poll::Pending,
         }
     }
 }
 
-/// An `error` event in OpenAI's form that follows on the events sent so far.
-fn last_words(last: &[u8]) -> Bytes {
-    let event = json!({
-        "type": "error", "code": "shutting_down", "message": ENDING, "param": null,
-        "sequence_number": sequence_number(last).map_or(0, |number| number + 1),
-    });
-    // The last piece may have ended inside of an event; a blank line ends it.
-    let end = if last.is_empty() || last.ends_with(b"\n\n") {
-        ""
-    } else {
-        "\n\n"
-    };
-    Bytes::from(format!("{end}event: error\ndata: {event}\n\n"))
+/// What a stream has said so far: as much as is needed to end it in its own terms.
+struct Heard {
+    events: Decoder,
+    /// Data of the first event, `response.created`.
+    created: Option<String>,
+    seen: u64,
+    /// The terminal event is out.
+    ended: bool,
 }
 
-/// The last sequence number that was sent.
-fn sequence_number(sent: &[u8]) -> Option<u64> {
-    let text = String::from_utf8_lossy(sent);
-    let (_, after) = text.rsplit_once("\"sequence_number\":")?;
-    let digits: String = after
-        .trim_start()
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .collect();
-    digits.parse().ok()
+impl Heard {
+    fn new() -> Self {
+        Self {
+            events: Decoder::new(EVENT_MAX_BYTES),
+            created: None,
+            seen: 0,
+            ended: false,
+        }
+    }
+
+    fn piece(&mut self, bytes: &[u8]) {
+        let Ok(frames) = self.events.push(bytes) else {
+            // Passed over, but it was an event.
+            self.events = Decoder::new(EVENT_MAX_BYTES);
+            self.seen += 1;
+            return;
+        };
+        for frame in frames {
+            self.seen += 1;
+            self.ended |= is_terminal(&frame);
+            self.created.get_or_insert(frame.data);
+        }
+    }
+
+    /// What is said when the end of the process cuts the stream; `None` when it has its end.
+    fn last_words(&self) -> Option<Bytes> {
+        let body = ErrorBody::new(kind::UNAVAILABLE, ENDING).code(SHUTTING_DOWN);
+        (!self.ended).then(|| event::last_words(self.created.as_deref(), self.seen, &body))
+    }
+}
+
+fn is_terminal(frame: &Frame) -> bool {
+    // Without an `event:` line the type stands at the beginning of the data.
+    let kind = frame.event.as_deref().or_else(|| frame.data.get(..40));
+    let names = [
+        "response.completed",
+        "response.incomplete",
+        "response.failed",
+    ];
+    names
+        .iter()
+        .any(|name| kind.unwrap_or_default().contains(name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use futures_util::StreamExt;
-    use tokio_util::sync::CancellationToken;
 
     fn place(metrics: &Metrics) -> Place {
         Admission::new(1).enter(metrics).unwrap()
     }
 
-    #[tokio::test]
-    async fn a_cut_stream_ends_with_an_error_event() {
-        let metrics = Metrics::default();
-        let life = Life {
-            draining: CancellationToken::new(),
-            cut: CancellationToken::new(),
-        };
-        let first = Bytes::from_static(b"data: {\"type\":\"x\",\"sequence_number\":41}\n\n");
-        let inner = futures_util::stream::iter([Ok(first)]).chain(futures_util::stream::pending());
+    const CREATED: &str = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"resp_1\"},\"sequence_number\":0}\n\n";
+
+    /// What a client gets of a stream that says `pieces` and is then cut.
+    async fn cut_after(pieces: &[&'static str], metrics: &Metrics) -> Vec<String> {
+        let life = Life::default();
+        let said: Vec<_> = pieces
+            .iter()
+            .map(|text| Ok(Bytes::from_static(text.as_bytes())))
+            .collect();
+        let inner = futures_util::stream::iter(said).chain(futures_util::stream::pending());
         let reply = Reply {
             status: 200,
             headers: http::HeaderMap::new(),
             body: ReplyBody::Stream(Box::pin(inner)),
         };
-        let mut stream = with_place(reply, place(&metrics), &life)
+        let mut stream = with_place(reply, place(metrics), &life)
             .into_body()
             .into_data_stream();
-        assert!(stream.next().await.unwrap().is_ok());
+        for _ in pieces {
+            assert!(stream.next().await.unwrap().is_ok());
+        }
         assert_eq!(metrics.inflight.get(), 1);
         life.cut.cancel();
-        let words = stream.next().await.unwrap().unwrap();
-        let words = std::str::from_utf8(&words).unwrap();
-        assert!(words.starts_with("event: error\ndata: {"), "{words}");
-        assert!(words.contains("\"sequence_number\":42"), "{words}");
-        assert!(stream.next().await.is_none());
-        drop(stream);
+        let rest: Vec<Bytes> = stream.map(Result::unwrap).collect().await;
+        rest.iter()
+            .map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_cut_stream_ends_with_error_and_failed() {
+        let metrics = Metrics::default();
+        // The second event comes in two pieces, the third is cut.
+        let pieces = [CREATED, "data: {\"type\":", "\"x\"}\n\ndata: {\"half"];
+        let words = cut_after(&pieces, &metrics).await.concat();
+        let mut lines = words.trim().lines();
+        assert!(words.starts_with("\n\n"), "{words}");
+        assert_eq!(lines.next(), Some("event: error"));
+        let error = lines.next().unwrap();
+        for part in [
+            "\"sequence_number\":2,\"error\":{",
+            "\"code\":\"shutting_down\"",
+        ] {
+            assert!(error.contains(part), "{error}");
+        }
+        assert_eq!(lines.nth(1), Some("event: response.failed"));
+        let failed = lines.next().unwrap();
+        for part in [
+            "\"sequence_number\":3",
+            "\"id\":\"resp_1\"",
+            "\"status\":\"failed\"",
+        ] {
+            assert!(failed.contains(part), "{failed}");
+        }
         assert_eq!(metrics.inflight.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_has_its_end_gets_no_second_one() {
+        let metrics = Metrics::default();
+        for end in [
+            "event: response.completed\ndata: {}\n\n",
+            "data: {\"type\":\"response.incomplete\",\"response\":{}, \"sequence_number\":9}\n\n",
+        ] {
+            assert!(cut_after(&[CREATED, end], &metrics).await.is_empty());
+        }
     }
 
     #[test]
@@ -203,11 +272,5 @@ mod tests {
         assert_eq!(admission.enter(&metrics).unwrap_err().status, 503);
         drop(held);
         assert!(admission.enter(&metrics).is_ok());
-    }
-
-    #[test]
-    fn words_after_half_an_event_begin_a_new_one() {
-        assert!(last_words(b"data: {\"a\"").starts_with(b"\n\nevent: error"));
-        assert!(last_words(b"").starts_with(b"event: error"));
     }
 }

@@ -495,7 +495,7 @@ fn what_outlives_grace_is_told_and_filed() {
     }
     gateway.signal("-TERM");
     let said = rest_of(&mut streamed);
-    let words = "event: error\ndata: {\"type\":\"error\",\"code\":\"shutting_down\"";
+    let words = "\"code\":\"shutting_down\"}}\n\nevent: response.failed\ndata: {";
     assert!(said.contains("Hel") && said.contains(words), "{said}");
     let answer = rest_of(&mut whole);
     assert!(

@@ -3,12 +3,11 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::query_builder::Separated;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Decode, Row as _, Sqlite, Type};
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Arguments as _, Decode, Encode, Row as _, Sqlite, Type};
 
 use crate::error::StoreError;
-use crate::model::{AttemptRow, RequestRow, ToolCallRow, ToolListRow, TurnRow};
+use crate::model::RequestRow;
 
 /// Primary result codes of SQLite after which the same call may work later:
 /// BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL, CANTOPEN.
@@ -79,40 +78,27 @@ fn corrupt(column: &'static str, error: &dyn std::fmt::Display) -> StoreError {
     }
 }
 
-/// A row whose columns are named as its fields.
-pub(super) trait Columns: Sized {
-    /// Names of the columns, in the order of [`Columns::bind`].
-    const NAMES: &'static [&'static str];
-
-    fn bind(&self, out: &mut Separated<'_, Sqlite, &'static str>) -> Result<(), StoreError>;
-    fn read(row: &SqliteRow) -> Result<Self, StoreError>;
-}
-
-/// Lists every field once, so that the compiler finds a forgotten one.
+/// Lists every field of a row once, so that the compiler finds a forgotten one.
 macro_rules! columns {
-    ($row:ty: $($plain:ident)+; json: $($json:ident)*) => {
-        impl Columns for $row {
-            const NAMES: &'static [&'static str] =
-                &[$(stringify!($plain),)+ $(stringify!($json),)*];
+    ($row:ident: $($plain:ident)+; json: $($json:ident)*) => {
+        /// The columns that are named as the fields, in the order of [`bind`].
+        pub(super) const NAMES: &[&str] = &[$(stringify!($plain),)+ $(stringify!($json),)*];
 
-            fn bind(
-                &self,
-                out: &mut Separated<'_, Sqlite, &'static str>,
-            ) -> Result<(), StoreError> {
-                $(out.push_bind(&self.$plain);)+
-                $(out.push_bind(json(&self.$json)?);)*
-                Ok(())
-            }
+        pub(super) fn bind(row: &$row, out: &mut SqliteArguments) -> Result<(), StoreError> {
+            $(push(out, &row.$plain)?;)+
+            $(push(out, json(&row.$json)?)?;)*
+            Ok(())
+        }
 
-            fn read(row: &SqliteRow) -> Result<Self, StoreError> {
-                Ok(Self {
-                    $($plain: get(row, stringify!($plain))?,)+
-                    $($json: get_json(row, stringify!($json))?,)*
-                })
-            }
+        pub(super) fn read(row: &SqliteRow) -> Result<$row, StoreError> {
+            Ok($row {
+                $($plain: get(row, stringify!($plain))?,)+
+                $($json: get_json(row, stringify!($json))?,)*
+            })
         }
     };
 }
+pub(super) use columns;
 
 columns!(RequestRow:
     id workspace_id created_at_ms trace_id span_id parent_span_id span_name request_id
@@ -124,23 +110,10 @@ columns!(RequestRow:
     payload_level request_body response_body preview;
     json: client metadata notes);
 
-columns!(AttemptRow:
-    turn index provider virtual_key model url_origin started_offset_ms connect_ms wait_ms total_ms
-    status_code outcome error upstream_request_id;
-    json:);
-
-columns!(TurnRow:
-    index started_offset_ms provider model wait_ms total_ms finish input_tokens
-    cached_input_tokens cache_write_tokens output_tokens reasoning_tokens total_tokens
-    cost_picodollars tool_calls;
-    json:);
-
-columns!(ToolListRow:
-    index item_id server_label server_url started_offset_ms cached run_by protocol tools bytes
-    digest connect_ms wait_ms read_ms total_ms outcome error;
-    json: warnings);
-
-columns!(ToolCallRow:
-    index turn item_id server_label server_url tool run_by started_offset_ms argument_bytes
-    result_bytes connect_ms wait_ms read_ms total_ms outcome error arguments result;
-    json:);
+/// Adds one bound value.
+pub(super) fn push<'t, T>(out: &mut SqliteArguments, value: T) -> Result<(), StoreError>
+where
+    T: Encode<'t, Sqlite> + Type<Sqlite>,
+{
+    out.add(value).map_err(StoreError::Database)
+}

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::columns::{failed, get, get_json, get_time, get_time_opt, json};
+use super::owned::Owned;
 use crate::error::StoreError;
-use crate::model::{ApiKeyRow, Listed, Page, Rotated};
+use crate::model::{ApiKeyRow, Rotated};
 
 const WHAT: &str = "API key";
 
@@ -76,61 +77,7 @@ pub(super) async fn by_lookup(
         .fetch_optional(pool)
         .await
         .map_err(failed(WHAT))?;
-    row.as_ref().map(read).transpose()
-}
-
-pub(super) async fn find(
-    pool: &SqlitePool,
-    workspace_id: &str,
-    id: &str,
-) -> Result<Option<ApiKeyRow>, StoreError> {
-    let row = sqlx::query("SELECT * FROM api_keys WHERE workspace_id = $1 AND id = $2")
-        .bind(workspace_id)
-        .bind(id)
-        .fetch_optional(pool)
-        .await
-        .map_err(failed(WHAT))?;
-    row.as_ref().map(read).transpose()
-}
-
-pub(super) async fn list(
-    pool: &SqlitePool,
-    workspace_id: &str,
-    page: Page,
-) -> Result<Listed<ApiKeyRow>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT * FROM api_keys WHERE workspace_id = $1 \
-         ORDER BY created_at_ms, id LIMIT $2 OFFSET $3",
-    )
-    .bind(workspace_id)
-    .bind(i64::from(page.limit))
-    .bind(i64::from(page.offset))
-    .fetch_all(pool)
-    .await
-    .map_err(failed(WHAT))?;
-    let total = sqlx::query_scalar("SELECT count(*) FROM api_keys WHERE workspace_id = $1")
-        .bind(workspace_id)
-        .fetch_one(pool)
-        .await
-        .map_err(failed(WHAT))?;
-    Ok(Listed {
-        rows: rows.iter().map(read).collect::<Result<_, _>>()?,
-        total,
-    })
-}
-
-pub(super) async fn delete(
-    pool: &SqlitePool,
-    workspace_id: &str,
-    id: &str,
-) -> Result<bool, StoreError> {
-    let done = sqlx::query("DELETE FROM api_keys WHERE workspace_id = $1 AND id = $2")
-        .bind(workspace_id)
-        .bind(id)
-        .execute(pool)
-        .await
-        .map_err(failed(WHAT))?;
-    Ok(done.rows_affected() > 0)
+    row.as_ref().map(ApiKeyRow::read).transpose()
 }
 
 pub(super) async fn touch(
@@ -150,23 +97,28 @@ pub(super) async fn touch(
     Ok(done.rows_affected() > 0)
 }
 
-fn read(row: &SqliteRow) -> Result<ApiKeyRow, StoreError> {
-    Ok(ApiKeyRow {
-        id: get(row, "id")?,
-        workspace_id: get(row, "workspace_id")?,
-        name: get(row, "name")?,
-        lookup: get(row, "lookup")?,
-        hash: get(row, "hash")?,
-        scopes: get_json(row, "scopes")?,
-        defaults: get_json(row, "defaults")?,
-        rate_limits: get_json(row, "rate_limits")?,
-        usage_limits: get_json(row, "usage_limits")?,
-        status: get(row, "status")?,
-        created_at: get_time(row, "created_at_ms")?,
-        expires_at: get_time_opt(row, "expires_at_ms")?,
-        last_used_at: get_time_opt(row, "last_used_at_ms")?,
-        rotated: read_rotated(row)?,
-    })
+impl Owned for ApiKeyRow {
+    const TABLE: &'static str = "api_keys";
+    const WHAT: &'static str = WHAT;
+
+    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: get(row, "id")?,
+            workspace_id: get(row, "workspace_id")?,
+            name: get(row, "name")?,
+            lookup: get(row, "lookup")?,
+            hash: get(row, "hash")?,
+            scopes: get_json(row, "scopes")?,
+            defaults: get_json(row, "defaults")?,
+            rate_limits: get_json(row, "rate_limits")?,
+            usage_limits: get_json(row, "usage_limits")?,
+            status: get(row, "status")?,
+            created_at: get_time(row, "created_at_ms")?,
+            expires_at: get_time_opt(row, "expires_at_ms")?,
+            last_used_at: get_time_opt(row, "last_used_at_ms")?,
+            rotated: read_rotated(row)?,
+        })
+    }
 }
 
 fn read_rotated(row: &SqliteRow) -> Result<Option<Rotated>, StoreError> {

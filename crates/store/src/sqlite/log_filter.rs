@@ -101,38 +101,26 @@ fn push_ranges(query: &mut QueryBuilder<Sqlite>, filter: &LogFilter) {
     }
 }
 
+/// `IN` and not `EXISTS`: the tool's logs are found once, by an index, and not for each request.
 fn push_mcp(query: &mut QueryBuilder<Sqlite>, workspace_id: &str, filter: &LogFilter) {
-    match (&filter.mcp_server, &filter.mcp_tool) {
-        (None, None) => {}
-        (Some(server), None) => {
-            query.push(" AND (");
-            push_used(query, "tool_lists", workspace_id);
+    if filter.mcp_server.is_none() && filter.mcp_tool.is_none() {
+        return;
+    }
+    query.push(" AND r.id IN (SELECT log_id FROM tool_uses WHERE workspace_id = ");
+    query.push_bind(workspace_id);
+    for (column, value) in [
+        ("tool", &filter.mcp_tool),
+        ("server_label", &filter.mcp_server),
+    ] {
+        if let Some(value) = value {
             query
-                .push(" AND server_label = ")
-                .push_bind(server)
-                .push(") OR ");
-            push_used(query, "tool_calls", workspace_id);
-            query
-                .push(" AND server_label = ")
-                .push_bind(server)
-                .push("))");
-        }
-        (server, Some(tool)) => {
-            query.push(" AND ");
-            push_used(query, "tool_calls", workspace_id);
-            query.push(" AND tool = ").push_bind(tool);
-            if let Some(server) = server {
-                query.push(" AND server_label = ").push_bind(server);
-            }
-            query.push(")");
+                .push(" AND ")
+                .push(column)
+                .push(" = ")
+                .push_bind(value);
         }
     }
-}
-
-/// `IN` and not `EXISTS`: the tool's logs are found once, by an index, and not for each request.
-fn push_used(query: &mut QueryBuilder<Sqlite>, table: &'static str, workspace_id: &str) {
-    query.push("r.id IN (SELECT log_id FROM ").push(table);
-    query.push(" WHERE workspace_id = ").push_bind(workspace_id);
+    query.push(")");
 }
 
 fn push_contains(query: &mut QueryBuilder<Sqlite>, text: &str) {

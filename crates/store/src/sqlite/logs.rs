@@ -1,96 +1,144 @@
 //! The request log.
 
-use sqlx::sqlite::{SqlitePool, SqliteRow};
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use serde::{Deserialize, Serialize};
+use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::columns::{Columns, failed, get};
+use super::columns::{self, NAMES, failed, get, get_json, json, push};
 use super::log_filter::push_where;
 use crate::error::StoreError;
-use crate::model::{LogDetail, LogFilter, LogRecord, LogSummary, RequestRow};
+use crate::model::{
+    AttemptRow, LogDetail, LogFilter, LogRecord, LogSummary, ToolCallRow, ToolListRow, TurnRow,
+};
 
 const WHAT: &str = "log";
 
 /// Columns that the list leaves out.
 const BODIES: [&str; 2] = ["request_body", "response_body"];
 
-const BY_INDEX: &str = " ORDER BY \"index\"";
-const BY_TURN: &str = " ORDER BY turn, \"index\"";
+/// Rows of one statement; of each size one text is kept prepared.
+const ROWS: [usize; 3] = [16, 4, 1];
+
+/// What a request used; see the table.
+const USE_COLUMNS: [&str; 4] = ["workspace_id", "log_id", "server_label", "tool"];
+
+static INSERT_REQUESTS: LazyLock<[String; 3]> = LazyLock::new(|| {
+    let columns = [NAMES, &["tool_lists", "parts"]].concat();
+    ROWS.map(|rows| insert_text("requests", &columns, rows))
+});
+
+static INSERT_USES: LazyLock<[String; 3]> =
+    LazyLock::new(|| ROWS.map(|rows| insert_text("tool_uses", &USE_COLUMNS, rows)));
+
+fn insert_text(table: &str, columns: &[&str], rows: usize) -> String {
+    let values = format!("({})", vec!["?"; columns.len()].join(", "));
+    let values = vec![values; rows].join(", ");
+    format!(
+        "INSERT INTO {table} ({}) VALUES {values}",
+        columns.join(", ")
+    )
+}
+
+/// What happened within a request, as the column `parts` holds it.
+#[derive(Serialize)]
+struct Parts<'a> {
+    attempts: &'a [AttemptRow],
+    turns: &'a [TurnRow],
+    tool_lists: &'a [ToolListRow],
+    tool_calls: &'a [ToolCallRow],
+}
+
+#[derive(Deserialize)]
+struct OwnParts {
+    attempts: Vec<AttemptRow>,
+    turns: Vec<TurnRow>,
+    tool_lists: Vec<ToolListRow>,
+    tool_calls: Vec<ToolCallRow>,
+}
 
 pub(super) async fn insert(pool: &SqlitePool, records: &[LogRecord]) -> Result<(), StoreError> {
     let mut transaction = pool
         .begin_with("BEGIN IMMEDIATE")
         .await
         .map_err(failed(WHAT))?;
-    for record in records {
-        insert_record(&mut transaction, record).await?;
-    }
+    insert_all(&mut transaction, &INSERT_REQUESTS, records, bind_record).await?;
+    let uses: Vec<[&str; 4]> = records.iter().flat_map(uses).collect();
+    insert_all(&mut transaction, &INSERT_USES, &uses, bind_use).await?;
     transaction.commit().await.map_err(failed(WHAT))
 }
 
-async fn insert_record(
+/// Inserts many rows with few statements: a call of the driver costs more than a row.
+async fn insert_all<T>(
     connection: &mut SqliteConnection,
-    record: &LogRecord,
+    texts: &'static [String; 3],
+    mut rows: &[T],
+    bind: impl Fn(&T, &mut SqliteArguments) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
+    for (size, text) in ROWS.into_iter().zip(texts) {
+        while let Some((now, later)) = rows.split_at_checked(size) {
+            let mut arguments = SqliteArguments::default();
+            for row in now {
+                bind(row, &mut arguments)?;
+            }
+            sqlx::query_with(text.as_str(), arguments)
+                .execute(&mut *connection)
+                .await
+                .map_err(failed(WHAT))?;
+            rows = later;
+        }
+    }
+    Ok(())
+}
+
+fn bind_record(record: &LogRecord, out: &mut SqliteArguments) -> Result<(), StoreError> {
+    columns::bind(&record.request, out)?;
+    push(out, record.tool_lists.len() as i64)?;
+    push(
+        out,
+        json(&Parts {
+            attempts: &record.attempts,
+            turns: &record.turns,
+            tool_lists: &record.tool_lists,
+            tool_calls: &record.tool_calls,
+        })?,
+    )
+}
+
+fn bind_use(row: &[&str; 4], out: &mut SqliteArguments) -> Result<(), StoreError> {
+    row.iter().try_for_each(|value| push(out, *value))
+}
+
+/// The servers and tools that a request used, each once.
+fn uses(record: &LogRecord) -> impl Iterator<Item = [&str; 4]> {
     let request = &record.request;
-    insert_row(connection, "requests", None, request).await?;
-    let owner = Some((request.workspace_id.as_str(), request.id.as_str()));
-    for row in &record.attempts {
-        insert_row(connection, "attempts", owner, row).await?;
-    }
-    for row in &record.turns {
-        insert_row(connection, "turns", owner, row).await?;
-    }
-    for row in &record.tool_lists {
-        insert_row(connection, "tool_lists", owner, row).await?;
-    }
-    for row in &record.tool_calls {
-        insert_row(connection, "tool_calls", owner, row).await?;
-    }
-    Ok(())
+    let calls = record.tool_calls.iter();
+    let calls = calls.map(|call| (call.server_label.as_str(), call.tool.as_str()));
+    let lists = record.tool_lists.iter();
+    let lists = lists.map(|list| (list.server_label.as_str(), ""));
+    let once: BTreeSet<_> = calls.chain(lists).collect();
+    once.into_iter().map(|(server, tool)| {
+        [
+            request.workspace_id.as_str(),
+            request.id.as_str(),
+            server,
+            tool,
+        ]
+    })
 }
 
-/// `owner` is the workspace and log that a part of a log belongs to.
-async fn insert_row<T: Columns>(
-    connection: &mut SqliteConnection,
-    table: &'static str,
-    owner: Option<(&str, &str)>,
-    row: &T,
-) -> Result<(), StoreError> {
-    let mut query: QueryBuilder<Sqlite> = QueryBuilder::new("INSERT INTO ");
-    query.push(table).push(" (");
-    if owner.is_some() {
-        query.push("workspace_id, log_id, ");
-    }
-    push_names::<T>(&mut query, &[]);
-    query.push(") VALUES (");
-    let mut values = query.separated(", ");
-    if let Some((workspace_id, log_id)) = owner {
-        values.push_bind(workspace_id).push_bind(log_id);
-    }
-    row.bind(&mut values)?;
-    query.push(")");
-    query
-        .build()
-        .execute(connection)
-        .await
-        .map_err(failed(WHAT))?;
-    Ok(())
-}
-
-/// The columns of a row, quoted (`index` is a word of SQL); `without` are read as NULL.
-fn push_names<T: Columns>(query: &mut QueryBuilder<Sqlite>, without: &[&str]) {
+/// The columns of a request; `without` are read as NULL.
+fn push_names(query: &mut QueryBuilder<Sqlite>, without: &[&str]) {
     let mut names = query.separated(", ");
-    for name in T::NAMES {
+    for name in NAMES {
         let null = if without.contains(name) {
             "NULL AS "
         } else {
             ""
         };
-        names
-            .push(null)
-            .push_unseparated("\"")
-            .push_unseparated(name)
-            .push_unseparated("\"");
+        names.push(null).push_unseparated(name);
     }
 }
 
@@ -102,11 +150,8 @@ pub(super) async fn list(
     after: Option<&str>,
 ) -> Result<(Vec<LogSummary>, bool), StoreError> {
     let mut query = QueryBuilder::new("SELECT ");
-    push_names::<RequestRow>(&mut query, &BODIES);
-    query.push(
-        ", (SELECT count(*) FROM tool_lists AS l WHERE l.workspace_id = r.workspace_id \
-         AND l.log_id = r.id) AS tool_lists FROM requests AS r",
-    );
+    push_names(&mut query, &BODIES);
+    query.push(", tool_lists FROM requests AS r");
     push_where(&mut query, workspace_id, filter);
     if let Some(after) = after {
         let created_at_ms = cursor_time(pool, workspace_id, after).await?;
@@ -145,7 +190,7 @@ async fn cursor_time(pool: &SqlitePool, workspace_id: &str, id: &str) -> Result<
 
 fn read_summary(row: &SqliteRow) -> Result<LogSummary, StoreError> {
     Ok(LogSummary {
-        request: RequestRow::read(row)?,
+        request: columns::read(row)?,
         tool_lists: get(row, "tool_lists")?,
     })
 }
@@ -155,42 +200,26 @@ pub(super) async fn find(
     workspace_id: &str,
     id: &str,
 ) -> Result<Option<LogDetail>, StoreError> {
-    // One transaction: a log that is pruned meanwhile is whole or missing.
-    let mut transaction = pool.begin().await.map_err(failed(WHAT))?;
     let row = sqlx::query("SELECT * FROM requests WHERE workspace_id = $1 AND id = $2")
         .bind(workspace_id)
         .bind(id)
-        .fetch_optional(&mut *transaction)
+        .fetch_optional(pool)
         .await
         .map_err(failed(WHAT))?;
-    let Some(row) = row else { return Ok(None) };
-    let owner = (workspace_id, id);
-    Ok(Some(LogDetail {
-        request: RequestRow::read(&row)?,
-        attempts: parts(&mut transaction, "attempts", BY_TURN, owner).await?,
-        turns: parts(&mut transaction, "turns", BY_INDEX, owner).await?,
-        tool_lists: parts(&mut transaction, "tool_lists", BY_INDEX, owner).await?,
-        tool_calls: parts(&mut transaction, "tool_calls", BY_TURN, owner).await?,
-    }))
+    row.as_ref().map(read_detail).transpose()
 }
 
-async fn parts<T: Columns>(
-    connection: &mut SqliteConnection,
-    table: &'static str,
-    order: &'static str,
-    (workspace_id, log_id): (&str, &str),
-) -> Result<Vec<T>, StoreError> {
-    let mut query = QueryBuilder::new("SELECT ");
-    push_names::<T>(&mut query, &[]);
-    query.push(" FROM ").push(table);
-    query.push(" WHERE workspace_id = ").push_bind(workspace_id);
-    query.push(" AND log_id = ").push_bind(log_id).push(order);
-    let rows = query
-        .build()
-        .fetch_all(connection)
-        .await
-        .map_err(failed(WHAT))?;
-    rows.iter().map(T::read).collect()
+fn read_detail(row: &SqliteRow) -> Result<LogDetail, StoreError> {
+    let mut parts: OwnParts = get_json(row, "parts")?;
+    parts.attempts.sort_by_key(|row| (row.turn, row.index));
+    parts.tool_calls.sort_by_key(|row| (row.turn, row.index));
+    Ok(LogDetail {
+        request: columns::read(row)?,
+        attempts: parts.attempts,
+        turns: parts.turns,
+        tool_lists: parts.tool_lists,
+        tool_calls: parts.tool_calls,
+    })
 }
 
 pub(super) async fn count(

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use sqlx::sqlite::{
@@ -28,7 +29,11 @@ const CONNECTIONS: u32 = 4;
 const WAL_LIMIT_BYTES: &str = "67108864";
 
 /// The schema, oldest step first. The version of a database is the number of steps it has seen.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_init.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/sqlite/0001_init.sql"),
+    include_str!("../../migrations/sqlite/0002_compact_log.sql"),
+    include_str!("../../migrations/sqlite/0003_state.sql"),
+];
 
 impl Sqlite {
     pub(crate) async fn open(url: &str) -> Result<Self, StoreError> {
@@ -57,6 +62,7 @@ impl Sqlite {
         Ok(Self {
             keys: pool.clone(),
             logs: pool,
+            virtual_key_changes: AtomicU64::new(0),
         })
     }
 
@@ -73,7 +79,11 @@ impl Sqlite {
             .connect_with(relaxed)
             .await
             .map_err(failed("database"))?;
-        Ok(Self { keys, logs })
+        Ok(Self {
+            keys,
+            logs,
+            virtual_key_changes: AtomicU64::new(0),
+        })
     }
 }
 

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::columns::{failed, get, get_json, get_time, get_time_opt, json};
+use super::owned::{self, Owned};
 use crate::error::StoreError;
-use crate::model::{Listed, Page, VirtualKeyRow};
+use crate::model::VirtualKeyRow;
 
 const WHAT: &str = "virtual key";
 
@@ -69,97 +70,34 @@ pub(super) async fn update(pool: &SqlitePool, row: &VirtualKeyRow) -> Result<boo
     if done.rows_affected() > 0 {
         return Ok(true);
     }
-    match find(pool, &row.workspace_id, &row.id).await? {
+    match owned::find::<VirtualKeyRow>(pool, &row.workspace_id, "id", &row.id).await? {
         Some(_changed) => Err(StoreError::Conflict(WHAT)),
         None => Ok(false),
     }
 }
 
-pub(super) async fn by_slug(
-    pool: &SqlitePool,
-    workspace_id: &str,
-    slug: &str,
-) -> Result<Option<VirtualKeyRow>, StoreError> {
-    let row = sqlx::query("SELECT * FROM virtual_keys WHERE workspace_id = $1 AND slug = $2")
-        .bind(workspace_id)
-        .bind(slug)
-        .fetch_optional(pool)
-        .await
-        .map_err(failed(WHAT))?;
-    row.as_ref().map(read).transpose()
-}
+impl Owned for VirtualKeyRow {
+    const TABLE: &'static str = "virtual_keys";
+    const WHAT: &'static str = WHAT;
 
-pub(super) async fn find(
-    pool: &SqlitePool,
-    workspace_id: &str,
-    id: &str,
-) -> Result<Option<VirtualKeyRow>, StoreError> {
-    let row = sqlx::query("SELECT * FROM virtual_keys WHERE workspace_id = $1 AND id = $2")
-        .bind(workspace_id)
-        .bind(id)
-        .fetch_optional(pool)
-        .await
-        .map_err(failed(WHAT))?;
-    row.as_ref().map(read).transpose()
-}
-
-pub(super) async fn list(
-    pool: &SqlitePool,
-    workspace_id: &str,
-    page: Page,
-) -> Result<Listed<VirtualKeyRow>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT * FROM virtual_keys WHERE workspace_id = $1 \
-         ORDER BY created_at_ms, id LIMIT $2 OFFSET $3",
-    )
-    .bind(workspace_id)
-    .bind(i64::from(page.limit))
-    .bind(i64::from(page.offset))
-    .fetch_all(pool)
-    .await
-    .map_err(failed(WHAT))?;
-    let total = sqlx::query_scalar("SELECT count(*) FROM virtual_keys WHERE workspace_id = $1")
-        .bind(workspace_id)
-        .fetch_one(pool)
-        .await
-        .map_err(failed(WHAT))?;
-    Ok(Listed {
-        rows: rows.iter().map(read).collect::<Result<_, _>>()?,
-        total,
-    })
-}
-
-pub(super) async fn delete(
-    pool: &SqlitePool,
-    workspace_id: &str,
-    id: &str,
-) -> Result<bool, StoreError> {
-    let done = sqlx::query("DELETE FROM virtual_keys WHERE workspace_id = $1 AND id = $2")
-        .bind(workspace_id)
-        .bind(id)
-        .execute(pool)
-        .await
-        .map_err(failed(WHAT))?;
-    Ok(done.rows_affected() > 0)
-}
-
-fn read(row: &SqliteRow) -> Result<VirtualKeyRow, StoreError> {
-    Ok(VirtualKeyRow {
-        id: get(row, "id")?,
-        workspace_id: get(row, "workspace_id")?,
-        slug: get(row, "slug")?,
-        name: get(row, "name")?,
-        provider: get(row, "provider")?,
-        custom_host: get(row, "custom_host")?,
-        note: get(row, "note")?,
-        status: get(row, "status")?,
-        sealed: get(row, "sealed")?,
-        key_id: get(row, "key_id")?,
-        version: get(row, "version")?,
-        masked: get(row, "masked")?,
-        settings: get_json(row, "settings")?,
-        created_at: get_time(row, "created_at_ms")?,
-        updated_at: get_time(row, "updated_at_ms")?,
-        expires_at: get_time_opt(row, "expires_at_ms")?,
-    })
+    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: get(row, "id")?,
+            workspace_id: get(row, "workspace_id")?,
+            slug: get(row, "slug")?,
+            name: get(row, "name")?,
+            provider: get(row, "provider")?,
+            custom_host: get(row, "custom_host")?,
+            note: get(row, "note")?,
+            status: get(row, "status")?,
+            sealed: get(row, "sealed")?,
+            key_id: get(row, "key_id")?,
+            version: get(row, "version")?,
+            masked: get(row, "masked")?,
+            settings: get_json(row, "settings")?,
+            created_at: get_time(row, "created_at_ms")?,
+            updated_at: get_time(row, "updated_at_ms")?,
+            expires_at: get_time_opt(row, "expires_at_ms")?,
+        })
+    }
 }

@@ -141,6 +141,38 @@ impl KeyRing {
         SecretString::from(text)
     }
 
+    /// This ring with the current key of `new` in front: it seals from then on, the others
+    /// still open.
+    ///
+    /// # Errors
+    /// [`KeyError::Duplicate`] when another key of this ring has the new one's id.
+    pub fn with_current(&self, new: &Self) -> Result<Self, KeyError> {
+        let current = new.current.clone();
+        let older: Vec<MasterKey> = self
+            .keys()
+            .filter(|key| key.id != current.id || key.key != current.key)
+            .cloned()
+            .collect();
+        if older.iter().any(|key| key.id == current.id) {
+            return Err(KeyError::Duplicate(current.id));
+        }
+        Ok(Self { current, older })
+    }
+
+    /// The current key alone.
+    #[must_use]
+    pub fn current_only(&self) -> Self {
+        Self {
+            current: self.current.clone(),
+            older: Vec::new(),
+        }
+    }
+
+    /// Ids of the keys, the current one first.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.keys().map(MasterKey::id)
+    }
+
     /// A public value that tells whether two rings have the same current key: `id:digits`.
     #[must_use]
     pub fn check_value(&self) -> String {
@@ -165,10 +197,6 @@ impl KeyRing {
 
     pub(super) fn find(&self, id: &str) -> Option<&MasterKey> {
         self.keys().find(|key| key.id == id)
-    }
-
-    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
-        self.keys().map(MasterKey::id)
     }
 
     fn keys(&self) -> impl Iterator<Item = &MasterKey> {
@@ -308,6 +336,30 @@ mod tests {
             again.find("old").unwrap().key,
             parse(HEX).unwrap().current.key
         );
+    }
+
+    #[test]
+    fn a_new_key_goes_in_front_and_the_old_ones_can_be_left_out() {
+        let old = parse(&format!("old:{HEX}")).unwrap();
+        let new = KeyRing::generate();
+        let both = old.with_current(&new).unwrap();
+        let new_id = new.current.id.clone();
+        assert_eq!(both.ids().collect::<Vec<_>>(), [new_id.as_str(), "old"]);
+        assert_eq!(
+            both.current_only().to_text().expose_secret(),
+            new.to_text().expose_secret()
+        );
+        // Said twice, it is the same ring; an older key can come to the front again.
+        let twice = both.with_current(&new).unwrap();
+        assert_eq!(
+            twice.to_text().expose_secret(),
+            both.to_text().expose_secret()
+        );
+        let back = both.with_current(&old).unwrap();
+        assert_eq!(back.ids().collect::<Vec<_>>(), ["old", new_id.as_str()]);
+        let text = new.to_text().expose_secret().replace(&new_id, "old");
+        let clash = old.with_current(&parse(&text).unwrap());
+        assert_eq!(clash.unwrap_err(), KeyError::Duplicate("old".to_owned()));
     }
 
     #[test]

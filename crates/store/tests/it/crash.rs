@@ -3,10 +3,13 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use portunus_store::{DEFAULT_WORKSPACE_ID, Store, open};
+use portunus_store::{
+    APPROVAL_PENDING, APPROVAL_USED, Claimed, DEFAULT_WORKSPACE_ID, JournalRow, Store, open,
+};
 
 use crate::TempDatabase;
 use crate::rows::{api_key, full_log};
+use crate::state_rows::{NOW_MS, approval, idempotency, ids, journal, response};
 
 /// Names the database for the child; without it the child's test does nothing.
 const DATABASE: &str = "PORTUNUS_STORE_CRASH_DATABASE";
@@ -29,7 +32,34 @@ async fn child_that_writes_until_it_is_killed() {
             .insert_logs(vec![full_log(DEFAULT_WORKSPACE_ID, &name)])
             .await
             .unwrap();
+        write_state(&*store, &name).await;
         println!("acknowledged {name}");
+    }
+}
+
+/// A question that waits, one that is used, a response, a call and a running request.
+async fn write_state(store: &dyn Store, name: &str) {
+    let waits = approval(DEFAULT_WORKSPACE_ID, &format!("mcpr_waits-{name}"));
+    let used = approval(DEFAULT_WORKSPACE_ID, &format!("mcpr_used-{name}"));
+    let used_id = ids([&used.id]);
+    store.insert_approvals(&[waits, used]).await.unwrap();
+    store
+        .use_approvals(DEFAULT_WORKSPACE_ID, &used_id, NOW_MS)
+        .await
+        .unwrap();
+    let response = response(DEFAULT_WORKSPACE_ID, name);
+    let items = ids([&format!("msg_{name}")]);
+    store.put_response(&response, &items).await.unwrap();
+    store.journal_intents(&[call(name)]).await.unwrap();
+    let request = idempotency(DEFAULT_WORKSPACE_ID, name);
+    let claimed = store.claim_idempotency(&request, NOW_MS).await.unwrap();
+    assert_eq!(claimed, Claimed::Yours);
+}
+
+fn call(name: &str) -> JournalRow {
+    JournalRow {
+        response_id: name.to_owned(),
+        ..journal(DEFAULT_WORKSPACE_ID, &format!("mcp_{name}"))
     }
 }
 
@@ -63,6 +93,25 @@ async fn assert_present(store: &dyn Store, name: &str) {
     assert_eq!(log, Some(full_log(DEFAULT_WORKSPACE_ID, name)));
 }
 
+async fn assert_state_present(store: &dyn Store, name: &str) {
+    for (kind, state) in [("waits", APPROVAL_PENDING), ("used", APPROVAL_USED)] {
+        let id = format!("mcpr_{kind}-{name}");
+        let row = store.approval(DEFAULT_WORKSPACE_ID, &id).await.unwrap();
+        assert_eq!(row.map(|row| row.state).as_deref(), Some(state), "{id}");
+    }
+    let expected = response(DEFAULT_WORKSPACE_ID, name);
+    let found = store
+        .response_of_item(DEFAULT_WORKSPACE_ID, &format!("msg_{name}"))
+        .await
+        .unwrap();
+    assert_eq!(found, Some(expected));
+    let calls = store.journal(DEFAULT_WORKSPACE_ID, name).await.unwrap();
+    assert_eq!(calls, [call(name)]);
+    let request = idempotency(DEFAULT_WORKSPACE_ID, name);
+    let claimed = store.claim_idempotency(&request, NOW_MS).await.unwrap();
+    assert_eq!(claimed, Claimed::Running(request));
+}
+
 #[tokio::test]
 async fn acknowledged_rows_survive_a_kill() {
     let database = TempDatabase::new();
@@ -75,7 +124,12 @@ async fn acknowledged_rows_survive_a_kill() {
     let store = database.open().await;
     for name in &acknowledged {
         assert_present(&*store, name).await;
+        assert_state_present(&*store, name).await;
     }
+    // What the dead left open is said to be unknown; a call beyond the last acknowledged row of
+    // each child may be there too.
+    let swept = store.journal_sweep(NOW_MS).await.unwrap();
+    assert!(swept >= acknowledged.len() as u64, "{swept}");
     let raw = database.raw().await;
     let integrity: String = sqlx::query_scalar("PRAGMA integrity_check")
         .fetch_one(&raw)

@@ -6,11 +6,16 @@
 )]
 
 mod api_keys;
+mod approvals;
 mod crash;
 mod files;
+mod idempotency;
+mod journal;
 mod log_filter;
 mod logs;
+mod responses;
 mod rows;
+mod state_rows;
 mod tampering;
 mod unlocking;
 mod virtual_keys;

@@ -1,6 +1,6 @@
 use portunus_store::vault::{KeyRing, OpenError};
 use portunus_store::{
-    DEFAULT_WORKSPACE_ID, Store, UnlockError, VirtualKeyRow, api_key, reseal, unlock,
+    DEFAULT_WORKSPACE_ID, Store, UnlockError, VirtualKeyRow, api_key, reseal, sealed_by, unlock,
 };
 use secrecy::ExposeSecret;
 
@@ -121,6 +121,61 @@ async fn a_damaged_row_does_not_stop_a_rotation(store: &dyn Store) {
     let report = reseal(store, &both.vault).await.unwrap();
     assert_eq!((report.resealed, report.failed.len()), (2, 1));
     assert!(report.failed[0].to_string().contains(&damaged.id));
+}
+
+/// Ids of the keys and how many values each has sealed.
+async fn counts(store: &dyn Store, rings: [&KeyRing; 2]) -> [u64; 2] {
+    let counts = sealed_by(store).await.unwrap();
+    rings.map(|ring| {
+        let id = ring.ids().next().unwrap();
+        counts.get(id).copied().unwrap_or_default()
+    })
+}
+
+#[tokio::test]
+async fn a_rotation_that_broke_off_between_two_rows_goes_on() {
+    let database = TempDatabase::new();
+    let store = database.open().await;
+    let (old, new) = (KeyRing::generate(), KeyRing::generate());
+    let before = unlock(&*store, old.clone()).await.unwrap();
+    for slug in ["a", "b", "c"] {
+        add(&*store, &before.vault, DEFAULT_WORKSPACE_ID, slug).await;
+    }
+    // As if the process had died: the second row cannot be written.
+    let raw = database.raw().await;
+    let trigger = "CREATE TRIGGER stop BEFORE UPDATE ON virtual_keys WHEN NEW.slug = 'b' \
+                   BEGIN SELECT RAISE(ABORT, 'stopped'); END";
+    sqlx::query(trigger).execute(&raw).await.unwrap();
+    let both = old.with_current(&new).unwrap();
+    let vault = unlock(&*store, both.clone()).await.unwrap().vault;
+    assert!(reseal(&*store, &vault).await.is_err());
+    assert_eq!(counts(&*store, [&old, &new]).await, [3, 1]);
+
+    // Meanwhile everything opens.
+    let row = store.virtual_key_by_slug(DEFAULT_WORKSPACE_ID, "a").await;
+    let row = row.unwrap().unwrap();
+    assert!(
+        vault
+            .open(row.binding(), &row.credential().unwrap())
+            .is_ok()
+    );
+
+    sqlx::query("DROP TRIGGER stop")
+        .execute(&raw)
+        .await
+        .unwrap();
+    let vault = unlock(&*store, both).await.unwrap().vault;
+    let report = reseal(&*store, &vault).await.unwrap();
+    assert_eq!((report.resealed, report.kept), (3, 1));
+    assert_eq!(counts(&*store, [&old, &new]).await, [0, 4]);
+    let after = unlock(&*store, new).await.unwrap();
+    assert_eq!(*after.pepper, *before.pepper);
+    for slug in ["a", "b", "c"] {
+        let row = store.virtual_key_by_slug(DEFAULT_WORKSPACE_ID, slug).await;
+        let row = row.unwrap().unwrap();
+        let secret = after.vault.open(row.binding(), &row.credential().unwrap());
+        assert_eq!(secret.unwrap().expose_secret(), format!("secret of {slug}"));
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,121 @@
+//! Carries out the caller's words on calls that waited, before the model's first turn.
+
+use crate::Gateway;
+use crate::answers::{self, Answered, Ask};
+use crate::call::Principal;
+use crate::error::Error;
+use crate::history::{Told, wire_name};
+use crate::record::Record;
+use crate::run::{self, Planned};
+use crate::servers::Server;
+use crate::sink::Sink;
+use portunus_mcp::Inventory;
+use std::collections::HashMap;
+
+/// What the words came to.
+#[derive(Default)]
+pub(crate) struct Resumed {
+    /// For the model, by the id of the request.
+    pub(crate) told: HashMap<String, Told>,
+    /// A tool has changed since it was asked about: the caller is asked anew, and nothing else
+    /// happens in this response.
+    pub(crate) asked_anew: bool,
+    /// How many calls ran.
+    pub(crate) ran: u64,
+}
+
+/// What the words are carried out with.
+pub(crate) struct Resume<'a> {
+    pub(crate) gateway: &'a Gateway,
+    pub(crate) principal: &'a Principal,
+    pub(crate) servers: &'a [Server],
+    pub(crate) inventory: &'a Inventory,
+}
+
+impl Resume<'_> {
+    /// Uses the requests up, then runs what is approved: in this order, so that nothing runs
+    /// twice whatever happens in between.
+    pub(crate) async fn run(
+        &self,
+        answered: Vec<Answered>,
+        sink: &mut Sink,
+        record: &mut Record,
+    ) -> Result<Resumed, Error> {
+        let mut resumed = Resumed::default();
+        if answered.is_empty() {
+            return Ok(resumed);
+        }
+        sink.begin().await?;
+        answers::use_up(self.gateway, self.principal, &answered).await?;
+        let mut planned = Vec::new();
+        for answer in answered {
+            planned.extend(self.one(answer, &mut resumed, sink, record).await?);
+        }
+        resumed.ran = planned.len() as u64;
+        if planned.is_empty() {
+            return Ok(resumed);
+        }
+        let results = run::run(self.gateway, self.servers, planned, 0, sink, record).await?;
+        for result in results {
+            if let Some(told) = resumed.told.get_mut(&result.call_id) {
+                told.text = result.text;
+            }
+        }
+        Ok(resumed)
+    }
+
+    /// The call to run, if one is to run.
+    async fn one(
+        &self,
+        answer: Answered,
+        resumed: &mut Resumed,
+        sink: &mut Sink,
+        record: &mut Record,
+    ) -> Result<Option<Planned>, Error> {
+        let (label, tool) = (&answer.row.server_label, &answer.row.tool);
+        let mut told = Told {
+            wire_name: wire_name(label, tool, self.inventory, self.servers),
+            arguments: answer.row.arguments.clone(),
+            text: answer.denial(),
+        };
+        let id = answer.row.id.clone();
+        if !answer.approved {
+            resumed.told.insert(id, told);
+            return Ok(None);
+        }
+        if let Some(tool) = answer.tool(self.inventory) {
+            let arguments = &answer.row.arguments;
+            let opened =
+                run::announce(sink, label, &tool.name, arguments, Some(id.clone())).await?;
+            let planned = Planned::new(answer.server, tool.clone(), id.clone(), opened);
+            resumed.told.insert(id, told);
+            return Ok(Some(planned));
+        }
+        record.note(format!(
+            "The tool '{tool}' of '{label}' has changed since it was asked about."
+        ));
+        match self.listed(&answer) {
+            Some(ask) => {
+                answers::ask(self.gateway, ask, sink).await?;
+                resumed.asked_anew = true;
+            }
+            None => {
+                told.text = format!("The tool '{tool}' is no longer there.");
+                resumed.told.insert(id, told);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The same call with the tool as it is listed now.
+    fn listed(&self, answer: &Answered) -> Option<Ask<'_>> {
+        let wire = self.inventory.wire_name(answer.server, &answer.row.tool)?;
+        Some(Ask {
+            principal: self.principal,
+            server: self.servers.get(answer.server)?,
+            tool: self.inventory.find(wire)?.tool,
+            arguments: answer.row.arguments.clone(),
+            call_id: answer.row.call_id.clone(),
+        })
+    }
+}

@@ -1,0 +1,345 @@
+//! Earlier responses: found, owned, put in front of the input, and stored.
+//!
+//! A response belongs to the API key that made it. What belongs to somebody else is treated as
+//! missing, on every path: an id of the provider's own is only passed on when it was seen in a
+//! response of the same key at the same virtual key.
+
+use crate::Gateway;
+use crate::call::{Call, Principal};
+use crate::error::Error;
+use crate::route::Target;
+use jiff::Timestamp;
+use portunus_protocol::error::{ErrorBody, code, kind};
+use portunus_protocol::id::{self, Kind};
+use portunus_protocol::item::Item;
+use portunus_protocol::request::Head;
+use portunus_store::ResponseRow;
+use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
+
+/// A chain of responses is followed this far back.
+const MAX_CHAIN: usize = 256;
+
+/// What this gateway notes beside a stored response.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Notes {
+    /// The provider made the response and knows its ids.
+    #[serde(default)]
+    pub(crate) native: bool,
+    /// Fingerprint of the URL of each server, by label.
+    #[serde(default)]
+    pub(crate) servers: HashMap<String, String>,
+}
+
+/// What a request names of earlier responses.
+#[derive(Debug, Default)]
+pub(crate) struct Context {
+    /// `previous_response_id` and what came before it, oldest first.
+    chain: Vec<ResponseRow>,
+    /// Items that the input refers to, by id.
+    referenced: HashMap<String, Item>,
+    /// Virtual keys whose provider knows what is named.
+    native_keys: HashSet<String>,
+    /// Something that only this gateway knows is named.
+    ours: bool,
+}
+
+/// The little of an input item that names something earlier.
+#[derive(Deserialize)]
+struct Peek {
+    #[serde(rename = "type", default)]
+    kind: Option<String>,
+    #[serde(default)]
+    role: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    approval_request_id: Option<String>,
+}
+
+impl Peek {
+    /// The id that the item names, and where it stands in the item.
+    fn named(&self) -> Option<(&str, &'static str)> {
+        match self.kind.as_deref() {
+            Some("mcp_approval_response") => {
+                Some((self.approval_request_id.as_deref()?, "approval_request_id"))
+            }
+            Some("item_reference") => Some((self.id.as_deref()?, "id")),
+            None if self.role.is_none() => Some((self.id.as_deref()?, "id")),
+            _ => None,
+        }
+    }
+}
+
+impl Context {
+    /// Finds what a request names.
+    pub(crate) async fn find(
+        gateway: &Gateway,
+        call: &Call,
+        head: &Head<'_>,
+    ) -> Result<Self, Error> {
+        let mut context = Self::default();
+        if let Some(id) = head.string("previous_response_id") {
+            context.chain = gateway.chain(&call.principal, id).await?;
+            for row in context.chain.iter().rev().take(1) {
+                context.native_keys.extend(native_key(row));
+                context.ours |= !notes(row).native;
+            }
+        }
+        for (index, peek) in peeks(head).iter().enumerate() {
+            if let Some((id, field)) = peek.named() {
+                let at = format!("input[{index}].{field}");
+                context
+                    .find_item(gateway, &call.principal, id, &at, field)
+                    .await?;
+            }
+        }
+        Ok(context)
+    }
+
+    async fn find_item(
+        &mut self,
+        gateway: &Gateway,
+        principal: &Principal,
+        id: &str,
+        at: &str,
+        field: &str,
+    ) -> Result<(), Error> {
+        let store = &gateway.parts.store;
+        let row = store.response_of_item(&principal.workspace_id, id).await?;
+        let Some(row) = row.filter(|row| row.api_key_id == principal.api_key_id) else {
+            // The request of an approval may be there though its response was not stored.
+            if field == "approval_request_id" {
+                self.ours = true;
+                return Ok(());
+            }
+            let message = format!("Item with id '{id}' not found.");
+            return Err(ErrorBody::invalid(at, code::VALUE, message).into());
+        };
+        self.native_keys.extend(native_key(&row));
+        self.ours |= !notes(&row).native;
+        if field == "id" {
+            let item = items(&row.history)
+                .into_iter()
+                .find(|item| item.id() == Some(id));
+            self.referenced
+                .extend(item.map(|item| (id.to_owned(), item)));
+        }
+        Ok(())
+    }
+
+    /// Whether the gateway must run the request, because the provider does not know what it
+    /// names.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.ours
+    }
+
+    /// Whether the provider at `target` knows everything that is named; if it is another one,
+    /// the answer to the caller.
+    pub(crate) fn check_native(&self, target: &Target) -> Result<(), Error> {
+        let here = target.slug.as_deref().unwrap_or("");
+        let Some(other) = self.native_keys.iter().find(|key| *key != here) else {
+            return Ok(());
+        };
+        let message = format!(
+            "The earlier response was made with the virtual key '{other}', whose provider alone \
+             knows it. Use that virtual key, or send the earlier items in 'input'."
+        );
+        Err(ErrorBody::invalid("previous_response_id", code::VALUE, message).into())
+    }
+
+    /// The items of the chain, oldest first.
+    pub(crate) fn earlier(&self) -> Vec<Item> {
+        self.chain
+            .iter()
+            .flat_map(|row| items(&row.history))
+            .collect()
+    }
+
+    /// Fingerprints of the URLs of servers whose lists are in the chain, by label.
+    pub(crate) fn listed_servers(&self) -> HashMap<String, String> {
+        self.chain
+            .iter()
+            .flat_map(|row| notes(row).servers)
+            .collect()
+    }
+
+    /// The input with its references in full.
+    pub(crate) fn resolve(&mut self, input: Vec<Item>) -> Vec<Item> {
+        let resolve = |item| match item {
+            Item::ItemReference(reference) => {
+                let found = self.referenced.remove(&reference.id);
+                found.unwrap_or(Item::ItemReference(reference))
+            }
+            other => other,
+        };
+        input.into_iter().map(resolve).collect()
+    }
+}
+
+fn peeks(head: &Head<'_>) -> Vec<Peek> {
+    let input = head
+        .shallow
+        .get("input")
+        .map(serde_json::value::RawValue::get);
+    // What is no list of objects is refused, in better words, by whoever reads it whole.
+    input
+        .and_then(|input| serde_json::from_str(input).ok())
+        .unwrap_or_default()
+}
+
+pub(crate) fn notes(row: &ResponseRow) -> Notes {
+    serde_json::from_str(&row.servers).unwrap_or_default()
+}
+
+fn native_key(row: &ResponseRow) -> Option<String> {
+    notes(row)
+        .native
+        .then(|| row.virtual_key.clone().unwrap_or_default())
+}
+
+fn items(json: &str) -> Vec<Item> {
+    serde_json::from_str(json).unwrap_or_default()
+}
+
+impl Gateway {
+    /// A response and what came before it, oldest first.
+    async fn chain(&self, principal: &Principal, id: String) -> Result<Vec<ResponseRow>, Error> {
+        let mut chain = Vec::new();
+        let mut next = Some(id);
+        while let Some(id) = next {
+            let Some(row) = self.owned(principal, &id).await? else {
+                return Err(no_previous(&id));
+            };
+            // What the provider keeps is passed on by id; it is not read here.
+            next = row.previous_response_id.clone();
+            chain.push(row);
+            if chain.len() == MAX_CHAIN {
+                break;
+            }
+        }
+        chain.reverse();
+        Ok(chain)
+    }
+
+    /// A response that belongs to the caller.
+    pub(crate) async fn owned(
+        &self,
+        principal: &Principal,
+        id: &str,
+    ) -> Result<Option<ResponseRow>, Error> {
+        let row = self
+            .parts
+            .store
+            .response(&principal.workspace_id, id)
+            .await?;
+        Ok(row.filter(|row| row.api_key_id == principal.api_key_id))
+    }
+}
+
+fn no_previous(id: &str) -> Error {
+    let shown: String = id.chars().take(80).collect();
+    let message = format!("Previous response with id '{shown}' not found.");
+    ErrorBody::new(kind::INVALID_REQUEST, message)
+        .param("previous_response_id")
+        .code("previous_response_not_found")
+        .into()
+}
+
+/// What is needed to store a response when it is over.
+#[derive(Clone, Debug)]
+pub(crate) struct Keep {
+    workspace_id: String,
+    api_key_id: Option<String>,
+    virtual_key: Option<String>,
+    provider: String,
+    previous_response_id: Option<String>,
+    input: Vec<Item>,
+    notes: Notes,
+    life_ms: i64,
+}
+
+impl Keep {
+    /// `None` when the request says `store: false`.
+    pub(crate) fn of(
+        gateway: &Gateway,
+        call: &Call,
+        head: &Head<'_>,
+        target: &Target,
+        notes: Notes,
+    ) -> Option<Self> {
+        let stored = head
+            .shallow
+            .get("store")
+            .is_none_or(|raw| raw.get() != "false");
+        let life = gateway.parts.bounds.response_life;
+        stored.then(|| Self {
+            workspace_id: call.principal.workspace_id.clone(),
+            api_key_id: call.principal.api_key_id.clone(),
+            virtual_key: target.slug.clone(),
+            provider: target.provider.name().to_owned(),
+            previous_response_id: head.string("previous_response_id"),
+            input: Vec::new(),
+            notes,
+            life_ms: i64::try_from(life.as_millis()).unwrap_or(i64::MAX),
+        })
+    }
+
+    /// The request's own input; items without an id get one.
+    pub(crate) fn input(&mut self, input: &[Item]) {
+        self.input = input.iter().cloned().map(identified).collect();
+    }
+
+    /// The row of a response that is over.
+    pub(crate) fn row(
+        self,
+        id: &str,
+        model: &str,
+        status: &str,
+        response: String,
+        output: &[Item],
+    ) -> (ResponseRow, Vec<String>) {
+        let input = serde_json::to_string(&self.input).unwrap_or_default();
+        let history: Vec<&Item> = self.input.iter().chain(output).collect();
+        let ids = history
+            .iter()
+            .filter_map(|item| item.id().map(str::to_owned))
+            .collect();
+        let now = Timestamp::now().as_millisecond();
+        let row = ResponseRow {
+            id: id.to_owned(),
+            workspace_id: self.workspace_id,
+            api_key_id: self.api_key_id,
+            created_at_ms: now,
+            expires_at_ms: now.saturating_add(self.life_ms),
+            virtual_key: self.virtual_key,
+            provider: self.provider,
+            model: model.to_owned(),
+            previous_response_id: self.previous_response_id,
+            status: status.to_owned(),
+            response,
+            input,
+            history: serde_json::to_string(&history).unwrap_or_default(),
+            servers: serde_json::to_string(&self.notes).unwrap_or_default(),
+        };
+        (row, ids)
+    }
+}
+
+/// An item with an id; a reference keeps the one that it names.
+fn identified(mut item: Item) -> Item {
+    let fresh = |kind| Some(id::make(kind));
+    match &mut item {
+        Item::Message(message) if message.id.is_none() => message.id = fresh(Kind::Message),
+        Item::Reasoning(item) if item.id.is_none() => item.id = fresh(Kind::Reasoning),
+        Item::FunctionCall(item) if item.id.is_none() => item.id = fresh(Kind::FunctionCall),
+        Item::FunctionCallOutput(item) if item.id.is_none() => {
+            item.id = fresh(Kind::FunctionCallOutput);
+        }
+        Item::McpApprovalResponse(item) if item.id.is_none() => {
+            item.id = fresh(Kind::McpApprovalResponse);
+        }
+        _ => {}
+    }
+    item
+}

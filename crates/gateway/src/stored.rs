@@ -1,0 +1,176 @@
+//! Stored responses: read, listed, deleted. What belongs to another key is not there.
+
+use crate::Gateway;
+use crate::call::{Principal, Reply, ReplyBody};
+use crate::error::Error;
+use crate::reply;
+use http::{HeaderMap, HeaderValue, header};
+use portunus_protocol::error::{ErrorBody, code, kind};
+use portunus_store::ResponseRow;
+use serde_json::{Value, json};
+
+/// Which input items to list.
+#[derive(Clone, Debug, Default)]
+pub struct ItemPage {
+    /// 1 to 100; default 20.
+    pub limit: Option<u64>,
+    /// `asc` or `desc`, the default.
+    pub order: Option<String>,
+    /// The id of the last item that the caller has.
+    pub after: Option<String>,
+}
+
+impl Gateway {
+    /// Serves `GET /v1/responses/{id}`.
+    pub async fn retrieve(&self, principal: &Principal, id: &str, stream: bool) -> Reply {
+        let result = self
+            .found(principal, id)
+            .await
+            .and_then(|row| match stream {
+                false => Ok(row.response),
+                true => Err(no_stream()),
+            });
+        answer(result)
+    }
+
+    /// Serves `DELETE /v1/responses/{id}`.
+    pub async fn delete_response(&self, principal: &Principal, id: &str) -> Reply {
+        answer(self.delete(principal, id).await)
+    }
+
+    async fn delete(&self, principal: &Principal, id: &str) -> Result<String, Error> {
+        let row = self.found(principal, id).await?;
+        let store = &self.parts.store;
+        if !store
+            .delete_response(&principal.workspace_id, &row.id)
+            .await?
+        {
+            return Err(not_found(id));
+        }
+        Ok(json!({"id": row.id, "object": "response.deleted", "deleted": true}).to_string())
+    }
+
+    /// Serves `POST /v1/responses/{id}/cancel`: only background responses can be cancelled.
+    pub async fn cancel(&self, principal: &Principal, id: &str) -> Reply {
+        let result = self.found(principal, id).await.and_then(|row| {
+            let what = match row.status.as_str() {
+                "completed" => "Cannot cancel a completed response.",
+                "failed" => "Cannot cancel a failed response.",
+                _ => "Cannot cancel a synchronous response.",
+            };
+            let body = ErrorBody::new(kind::INVALID_REQUEST, what).param("response_id");
+            Err(body.into())
+        });
+        answer(result)
+    }
+
+    /// Serves `GET /v1/responses/{id}/input_items`: what the model was given, the chain before
+    /// the request included, newest first.
+    pub async fn input_items(&self, principal: &Principal, id: &str, page: ItemPage) -> Reply {
+        answer(self.items_page(principal, id, page).await)
+    }
+
+    async fn items_page(
+        &self,
+        principal: &Principal,
+        id: &str,
+        page: ItemPage,
+    ) -> Result<String, Error> {
+        let limit = match page.limit {
+            None => 20,
+            Some(limit @ 1..=100) => usize::try_from(limit).unwrap_or(20),
+            Some(_) => return Err(invalid("limit", "it must be from 1 to 100")),
+        };
+        let row = self.found(principal, id).await?;
+        let mut items = self.context_of(principal, row).await?;
+        match page.order.as_deref() {
+            None | Some("desc") => items.reverse(),
+            Some("asc") => {}
+            Some(_) => return Err(invalid("order", "it must be 'asc' or 'desc'")),
+        }
+        let start = match &page.after {
+            None => 0,
+            Some(after) => items
+                .iter()
+                .position(|item| item["id"] == after.as_str())
+                .map(|place| place + 1)
+                .ok_or_else(|| no_item(after))?,
+        };
+        let rest = &items[start..];
+        let shown = &rest[..rest.len().min(limit)];
+        let end = |item: Option<&Value>| item.map_or(Value::Null, |item| item["id"].clone());
+        Ok(json!({
+            "object": "list",
+            "data": shown,
+            "first_id": end(shown.first()),
+            "last_id": end(shown.last()),
+            "has_more": rest.len() > limit,
+        })
+        .to_string())
+    }
+
+    /// Everything that the model was given, oldest first.
+    async fn context_of(
+        &self,
+        principal: &Principal,
+        row: ResponseRow,
+    ) -> Result<Vec<Value>, Error> {
+        let read = |json: &str| serde_json::from_str::<Vec<Value>>(json).unwrap_or_default();
+        let mut parts = vec![read(&row.input)];
+        let mut next = row.previous_response_id;
+        while let Some(id) = next {
+            let Some(row) = self.owned(principal, &id).await? else {
+                break;
+            };
+            parts.push(read(&row.history));
+            next = row.previous_response_id;
+        }
+        Ok(parts.into_iter().rev().flatten().collect())
+    }
+
+    async fn found(&self, principal: &Principal, id: &str) -> Result<ResponseRow, Error> {
+        self.owned(principal, id)
+            .await?
+            .ok_or_else(|| not_found(id))
+    }
+}
+
+fn answer(result: Result<String, Error>) -> Reply {
+    match result {
+        Ok(body) => {
+            let mut headers = HeaderMap::new();
+            let json = HeaderValue::from_static("application/json");
+            headers.insert(header::CONTENT_TYPE, json);
+            Reply {
+                status: 200,
+                headers,
+                body: ReplyBody::Full(body.into()),
+            }
+        }
+        Err(error) => reply::answer_of(&error, false),
+    }
+}
+
+fn not_found(id: &str) -> Error {
+    let shown: String = id.chars().take(80).collect();
+    let message = format!("Response with id '{shown}' not found.");
+    Error::NotFound(ErrorBody::new(kind::INVALID_REQUEST, message))
+}
+
+fn no_item(id: &str) -> Error {
+    let shown: String = id.chars().take(80).collect();
+    let message = format!("No item found with id '{shown}'.");
+    Error::NotFound(ErrorBody::new(kind::INVALID_REQUEST, message).param("after"))
+}
+
+fn invalid(param: &str, rule: &str) -> Error {
+    ErrorBody::invalid(param, code::VALUE, format!("Invalid '{param}': {rule}.")).into()
+}
+
+fn no_stream() -> Error {
+    let message =
+        "This response cannot be streamed because it was not created with background=true.";
+    ErrorBody::new(kind::INVALID_REQUEST, message)
+        .param("stream")
+        .into()
+}

@@ -1,0 +1,180 @@
+//! Responses and their items, and what the tables of state have in common.
+
+use std::iter::repeat_n;
+use std::sync::LazyLock;
+
+use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
+use sqlx::{AssertSqlSafe, SqliteConnection};
+
+use super::columns::{columns, failed, get, json, push};
+use super::owned::{self, Owned};
+use crate::error::StoreError;
+use crate::model::{ResponseRow, now};
+
+const WHAT: &str = "response";
+
+columns!(ResponseRow:
+    id workspace_id api_key_id created_at_ms expires_at_ms virtual_key provider model
+    previous_response_id status response input history servers;
+    json:);
+
+impl Owned for ResponseRow {
+    const TABLE: &'static str = "responses";
+    const WHAT: &'static str = WHAT;
+
+    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+        read(row)
+    }
+}
+
+static REPLACE: LazyLock<String> =
+    LazyLock::new(|| insert_text("REPLACE INTO responses", NAMES, 1));
+
+/// The text that inserts so many rows at once. `into` (`INSERT INTO …`) begins it; `names` become
+/// part of it.
+pub(super) fn insert_text(into: &str, names: &[&str], rows: usize) -> String {
+    let marks = |mark: &str, count| repeat_n(mark, count).collect::<Vec<_>>().join(", ");
+    let row = format!("({})", marks("?", names.len()));
+    let names = names.join("\", \"");
+    format!("{into} (\"{names}\") VALUES {}", marks(&row, rows))
+}
+
+/// Inserts all rows in one statement, so that it is all or none without a transaction.
+pub(super) async fn insert_all<T>(
+    pool: &SqlitePool,
+    (into, what): (&str, &'static str),
+    names: &[&str],
+    rows: &[T],
+    bind: impl Fn(&T, &mut SqliteArguments) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut arguments = SqliteArguments::default();
+    rows.iter().try_for_each(|row| bind(row, &mut arguments))?;
+    let text = insert_text(into, names, rows.len());
+    sqlx::query_with(AssertSqlSafe(text), arguments)
+        // Texts for many rows are rare: they do not push others out of the cache.
+        .persistent(rows.len() <= 4)
+        .execute(pool)
+        .await
+        .map_err(failed(what))?;
+    Ok(())
+}
+
+/// Removes at most `limit` rows, of all workspaces, whose `time_column` is before `before_ms`.
+/// `table` and `time_column` become part of the text.
+pub(super) async fn prune(
+    pool: &SqlitePool,
+    (table, time_column): (&'static str, &'static str),
+    before_ms: i64,
+    limit: u32,
+) -> Result<u64, StoreError> {
+    let text = format!(
+        "DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} \
+         WHERE {time_column} < $1 ORDER BY {time_column} LIMIT $2)"
+    );
+    let done = sqlx::query(AssertSqlSafe(text))
+        .bind(before_ms)
+        .bind(i64::from(limit))
+        .execute(pool)
+        .await
+        .map_err(failed(table))?;
+    Ok(done.rows_affected())
+}
+
+pub(super) async fn put(
+    pool: &SqlitePool,
+    row: &ResponseRow,
+    item_ids: &[String],
+) -> Result<(), StoreError> {
+    let failed = failed(WHAT);
+    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+    replace(&mut transaction, row).await?;
+    sqlx::query(
+        "INSERT INTO response_items (workspace_id, item_id, response_id) \
+         SELECT DISTINCT $1, value, $2 FROM json_each($3)",
+    )
+    .bind(&row.workspace_id)
+    .bind(&row.id)
+    .bind(json(&item_ids)?)
+    .execute(&mut *transaction)
+    .await
+    .map_err(&failed)?;
+    transaction.commit().await.map_err(&failed)
+}
+
+/// REPLACE removes a former row first, and with it the index of its items.
+async fn replace(connection: &mut SqliteConnection, row: &ResponseRow) -> Result<(), StoreError> {
+    let mut arguments = SqliteArguments::default();
+    bind(row, &mut arguments)?;
+    sqlx::query_with(REPLACE.as_str(), arguments)
+        .execute(connection)
+        .await
+        .map_err(failed(WHAT))?;
+    Ok(())
+}
+
+pub(super) async fn find(
+    pool: &SqlitePool,
+    workspace_id: &str,
+    id: &str,
+) -> Result<Option<ResponseRow>, StoreError> {
+    let row: Option<ResponseRow> = owned::find(pool, workspace_id, "id", id).await?;
+    let now_ms = now().as_millisecond();
+    Ok(row.filter(|row| row.expires_at_ms > now_ms))
+}
+
+/// The newest response that holds the item.
+pub(super) async fn of_item(
+    pool: &SqlitePool,
+    workspace_id: &str,
+    item_id: &str,
+) -> Result<Option<ResponseRow>, StoreError> {
+    let row = sqlx::query(
+        "SELECT r.* FROM response_items AS i JOIN responses AS r \
+         ON r.workspace_id = i.workspace_id AND r.id = i.response_id \
+         WHERE i.workspace_id = $1 AND i.item_id = $2 AND r.expires_at_ms > $3 \
+         ORDER BY r.created_at_ms DESC, r.id DESC LIMIT 1",
+    )
+    .bind(workspace_id)
+    .bind(item_id)
+    .bind(now().as_millisecond())
+    .fetch_optional(pool)
+    .await
+    .map_err(failed(WHAT))?;
+    row.as_ref().map(read).transpose()
+}
+
+/// Removes what belongs to a response too: its items, the approvals that are not used, and what
+/// tools answered. What is left says that a call was made, not with what.
+pub(super) async fn delete(
+    pool: &SqlitePool,
+    workspace_id: &str,
+    id: &str,
+) -> Result<bool, StoreError> {
+    let failed = failed(WHAT);
+    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+    let end: Option<i64> = sqlx::query_scalar(
+        "DELETE FROM responses WHERE workspace_id = $1 AND id = $2 RETURNING expires_at_ms",
+    )
+    .bind(workspace_id)
+    .bind(id)
+    .fetch_optional(&mut *transaction)
+    .await
+    .map_err(&failed)?;
+    let Some(end) = end else { return Ok(false) };
+    for text in [
+        "DELETE FROM approvals WHERE workspace_id = $1 AND response_id = $2 AND state <> 'used'",
+        "UPDATE tool_journal SET result = NULL WHERE workspace_id = $1 AND response_id = $2",
+    ] {
+        sqlx::query(text)
+            .bind(workspace_id)
+            .bind(id)
+            .execute(&mut *transaction)
+            .await
+            .map_err(&failed)?;
+    }
+    transaction.commit().await.map_err(&failed)?;
+    Ok(end > now().as_millisecond())
+}

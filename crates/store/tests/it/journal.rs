@@ -1,0 +1,176 @@
+use portunus_store::{
+    DEFAULT_WORKSPACE_ID, JOURNAL_DONE, JOURNAL_INTENT, JOURNAL_UNKNOWN, JournalRow, Store,
+    StoreError,
+};
+
+use crate::TempDatabase;
+use crate::rows::other_workspace;
+use crate::state_rows::{NOW_MS, SECRET, journal};
+
+crate::conformance! {
+    a_call_is_read_as_it_was_noted
+    calls_are_noted_whole_or_not_at_all
+    the_first_end_stays
+    a_sweep_tells_what_nobody_knows
+    another_workspace_sees_nothing
+    old_calls_are_pruned
+}
+
+const OURS: &str = DEFAULT_WORKSPACE_ID;
+
+async fn note(store: &dyn Store, rows: &[JournalRow]) {
+    store.journal_intents(rows).await.unwrap();
+}
+
+async fn end(store: &dyn Store, id: &str, state: &str, result: Option<&str>) -> bool {
+    store
+        .journal_done(OURS, id, state, "ok", result, NOW_MS)
+        .await
+        .unwrap()
+}
+
+async fn calls(store: &dyn Store) -> Vec<JournalRow> {
+    store.journal(OURS, "resp_1").await.unwrap()
+}
+
+async fn states(store: &dyn Store) -> Vec<(String, String)> {
+    let calls = calls(store).await.into_iter();
+    calls.map(|call| (call.id, call.state)).collect()
+}
+
+fn state(id: &str, state: &str) -> (String, String) {
+    (id.to_owned(), state.to_owned())
+}
+
+async fn a_call_is_read_as_it_was_noted(store: &dyn Store) {
+    let full = JournalRow {
+        state: JOURNAL_DONE.to_owned(),
+        ended_at_ms: Some(7),
+        outcome: Some("tool_error".to_owned()),
+        result: Some(SECRET.to_owned()),
+        ..journal(OURS, "mcp_full")
+    };
+    let elsewhere = JournalRow {
+        response_id: "resp_2".to_owned(),
+        ..journal(OURS, "mcp_else")
+    };
+    // Of one millisecond: the order of writing counts, not that of the ids.
+    let rows = [
+        journal(OURS, "mcp_z"),
+        full,
+        elsewhere,
+        journal(OURS, "mcp_a"),
+    ];
+    note(store, &rows).await;
+    let [z, full, _, a] = rows;
+    assert_eq!(calls(store).await, [z, full, a]);
+    assert_eq!(store.journal(OURS, "resp_none").await.unwrap(), []);
+}
+
+async fn calls_are_noted_whole_or_not_at_all(store: &dyn Store) {
+    note(store, &[journal(OURS, "mcp_1")]).await;
+    let rows = [journal(OURS, "mcp_2"), journal(OURS, "mcp_1")];
+    let error = store.journal_intents(&rows).await.unwrap_err();
+    assert!(
+        matches!(error, StoreError::Conflict("journal row")),
+        "{error}"
+    );
+    assert_eq!(states(store).await, [state("mcp_1", JOURNAL_INTENT)]);
+    note(store, &[]).await;
+}
+
+async fn the_first_end_stays(store: &dyn Store) {
+    note(store, &[journal(OURS, "mcp_1"), journal(OURS, "mcp_2")]).await;
+    assert!(end(store, "mcp_1", JOURNAL_DONE, Some(SECRET)).await);
+    let expected = JournalRow {
+        state: JOURNAL_DONE.to_owned(),
+        ended_at_ms: Some(NOW_MS),
+        outcome: Some("ok".to_owned()),
+        result: Some(SECRET.to_owned()),
+        ..journal(OURS, "mcp_1")
+    };
+    assert!(!end(store, "mcp_1", JOURNAL_UNKNOWN, None).await);
+    assert_eq!(
+        calls(store).await,
+        [expected, journal(OURS, "mcp_2")],
+        "only the one that was named has ended"
+    );
+    assert!(!end(store, "mcp_none", JOURNAL_DONE, None).await);
+}
+
+async fn a_sweep_tells_what_nobody_knows(store: &dyn Store) {
+    note(
+        store,
+        &["mcp_1", "mcp_2", "mcp_3"].map(|id| journal(OURS, id)),
+    )
+    .await;
+    let theirs = other_workspace(store).await;
+    note(store, &[journal(&theirs, "mcp_1")]).await;
+    assert!(end(store, "mcp_1", JOURNAL_DONE, None).await);
+    assert_eq!(store.journal_sweep(NOW_MS + 1).await.unwrap(), 3);
+    assert_eq!(store.journal_sweep(NOW_MS + 2).await.unwrap(), 0);
+    assert_eq!(
+        states(store).await,
+        [
+            state("mcp_1", JOURNAL_DONE),
+            state("mcp_2", JOURNAL_UNKNOWN),
+            state("mcp_3", JOURNAL_UNKNOWN)
+        ]
+    );
+    assert_eq!(calls(store).await[1].ended_at_ms, Some(NOW_MS + 1));
+    // The process that made the call was alive after all.
+    assert!(end(store, "mcp_2", JOURNAL_DONE, Some("{}")).await);
+    assert!(!end(store, "mcp_2", JOURNAL_DONE, None).await);
+    let late = &calls(store).await[1];
+    assert_eq!(
+        (late.state.as_str(), late.result.as_deref()),
+        ("done", Some("{}"))
+    );
+}
+
+async fn another_workspace_sees_nothing(store: &dyn Store) {
+    let other = other_workspace(store).await;
+    note(store, &[journal(OURS, "mcp_1")]).await;
+    assert_eq!(store.journal(&other, "resp_1").await.unwrap(), []);
+    let ended = store
+        .journal_done(&other, "mcp_1", JOURNAL_DONE, "ok", None, NOW_MS)
+        .await
+        .unwrap();
+    assert!(!ended);
+    // The same id elsewhere neither collides nor mixes.
+    note(store, &[journal(&other, "mcp_1")]).await;
+    assert!(end(store, "mcp_1", JOURNAL_DONE, None).await);
+    let theirs = store.journal(&other, "resp_1").await.unwrap();
+    assert_eq!(theirs, [journal(&other, "mcp_1")]);
+}
+
+async fn old_calls_are_pruned(store: &dyn Store) {
+    let rows = [30, 10, 20, 40].map(|created_at_ms| JournalRow {
+        created_at_ms,
+        ..journal(OURS, &format!("mcp_{created_at_ms}"))
+    });
+    note(store, &rows).await;
+    assert_eq!(store.prune_journal(40, 2).await.unwrap(), 2);
+    assert_eq!(
+        states(store).await,
+        [
+            state("mcp_30", JOURNAL_INTENT),
+            state("mcp_40", JOURNAL_INTENT)
+        ]
+    );
+    assert_eq!(store.prune_journal(40, 2).await.unwrap(), 1);
+    assert_eq!(store.prune_journal(40, 2).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_sweep_does_not_read_the_whole_journal() {
+    let database = TempDatabase::new();
+    database.open().await;
+    let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(
+        "EXPLAIN QUERY PLAN UPDATE tool_journal SET state = 'unknown' WHERE state = 'intent'",
+    )
+    .fetch_all(&database.raw().await)
+    .await
+    .unwrap();
+    assert!(plan[0].3.contains("tool_journal_open"), "{plan:?}");
+}
