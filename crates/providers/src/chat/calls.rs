@@ -26,6 +26,7 @@ struct Slot {
     /// How much of `arguments` was written.
     written: usize,
     key: Option<CallKey>,
+    ended: bool,
 }
 
 /// One element of `tool_calls`.
@@ -107,6 +108,7 @@ impl Calls {
         custom: &[String],
     ) {
         let at = at.unwrap_or_else(|| {
+            self.end_whole(writer, custom);
             self.slots.push(Slot {
                 index: delta.index,
                 ..Slot::default()
@@ -124,6 +126,16 @@ impl Calls {
         slot.arguments.push_str(&delta.arguments);
         if !custom.contains(&slot.name) {
             slot.write(writer);
+        }
+    }
+}
+
+impl Calls {
+    /// Another call begins: those that are whole end here, so that they keep their order.
+    fn end_whole(&mut self, writer: &mut TurnWriter, custom: &[String]) {
+        let whole = |slot: &&mut Slot| !slot.name.is_empty() && is_json(&slot.arguments);
+        for slot in self.slots.iter_mut().filter(whole) {
+            slot.finish(false, writer, custom);
         }
     }
 }
@@ -167,7 +179,7 @@ impl Slot {
 
     /// Writes what is new, once the name is known.
     fn write(&mut self, writer: &mut TurnWriter) {
-        if self.name.is_empty() {
+        if self.name.is_empty() || self.ended {
             return;
         }
         self.name_it();
@@ -179,6 +191,9 @@ impl Slot {
     }
 
     fn finish(&mut self, cut: bool, writer: &mut TurnWriter, custom: &[String]) {
+        if self.ended {
+            return;
+        }
         let empty = self.arguments.trim().is_empty();
         // Broken arguments of a whole turn are the model's own words: whoever runs the call
         // tells it so.
@@ -189,12 +204,14 @@ impl Slot {
         };
         if custom.contains(&self.name) {
             self.name_it();
+            self.ended = true;
             return writer.custom_call(&self.call_id, &self.name, &free_text(&self.arguments));
         }
         if self.arguments.is_empty() && !cut {
             self.arguments.push_str("{}");
         }
         self.write(writer);
+        self.ended = true;
         if let Some(key) = self.key {
             writer.end_call(key, ending);
         }
