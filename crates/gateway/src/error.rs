@@ -11,8 +11,8 @@ use std::time::Duration;
 pub(crate) enum Error {
     /// The request is wrong.
     Invalid(ErrorBody),
-    /// What is asked for is not there, or belongs to somebody else.
-    NotFound(ErrorBody),
+    /// The request is refused with a status of its own, such as 404.
+    Refused { status: u16, body: ErrorBody },
     /// The provider answered with an error, or its answer cannot be read.
     Provider(Box<Failure>),
     /// The provider could not be reached, or fell silent.
@@ -85,7 +85,7 @@ impl Error {
         let server = |text: String| ErrorBody::new(kind::SERVER, text).code(code::SERVER);
         let (status, source, body) = match self {
             Self::Invalid(body) => (400, "client", body.clone()),
-            Self::NotFound(body) => (404, "client", body.clone()),
+            Self::Refused { status, body } => (*status, "client", body.clone()),
             Self::Provider(failure) => (failure.status, blame(failure), failure.body.clone()),
             Self::Unreachable { provider, cause } => unreachable(provider, cause),
             Self::RequestTimeout(limit) => {

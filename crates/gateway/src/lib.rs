@@ -12,6 +12,8 @@ mod dispatch;
 mod error;
 mod front;
 mod history;
+mod idempotency;
+mod journal;
 mod lists;
 mod models;
 mod opened;
@@ -43,12 +45,17 @@ use error::Error;
 use plan::Plan;
 use portunus_protocol::request::Head;
 use record::Record;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 
 /// The gateway: everything that a request needs, shared by all requests of the process.
 pub struct Gateway {
     parts: Parts,
     opened: opened::OpenedKeys,
+    /// A fresh name of this process: a request that another one began is not running here.
+    process: String,
+    /// Idempotency keys whose requests run in this process.
+    running: Mutex<HashSet<String>>,
 }
 
 impl std::fmt::Debug for Gateway {
@@ -64,12 +71,21 @@ impl Gateway {
         Arc::new(Self {
             parts,
             opened: opened::OpenedKeys::default(),
+            process: portunus_store::new_id(""),
+            running: Mutex::default(),
         })
     }
 
     /// Serves `POST /v1/responses`. Dropping the future, or the stream of the reply, stops the
     /// model call and the tool calls and files the request as canceled.
     pub async fn responses(self: &Arc<Self>, call: Call) -> Reply {
+        match call.header(idempotency::HEADER).map(str::to_owned) {
+            Some(key) => self.respond_once(call, key).await,
+            None => self.respond(call).await,
+        }
+    }
+
+    async fn respond(self: &Arc<Self>, call: Call) -> Reply {
         let mut record = Record::open(&self.parts, &call);
         match self.serve(&call, &mut record).await {
             Ok(Served::PassThrough(relay)) => relay.reply(record),

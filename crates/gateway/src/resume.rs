@@ -1,13 +1,11 @@
 //! Carries out the caller's words on calls that waited, before the model's first turn.
 
-use crate::Gateway;
 use crate::answers::{self, Answered, Ask};
 use crate::call::Principal;
 use crate::error::Error;
 use crate::history::{Told, wire_name};
 use crate::record::Record;
-use crate::run::{self, Planned};
-use crate::servers::Server;
+use crate::run::{self, Planned, Runner};
 use crate::sink::Sink;
 use portunus_mcp::Inventory;
 use std::collections::HashMap;
@@ -26,9 +24,8 @@ pub(crate) struct Resumed {
 
 /// What the words are carried out with.
 pub(crate) struct Resume<'a> {
-    pub(crate) gateway: &'a Gateway,
+    pub(crate) runner: Runner<'a>,
     pub(crate) principal: &'a Principal,
-    pub(crate) servers: &'a [Server],
     pub(crate) inventory: &'a Inventory,
 }
 
@@ -46,7 +43,7 @@ impl Resume<'_> {
             return Ok(resumed);
         }
         sink.begin().await?;
-        answers::use_up(self.gateway, self.principal, &answered).await?;
+        answers::use_up(self.runner.gateway, self.principal, &answered).await?;
         let mut planned = Vec::new();
         for answer in answered {
             planned.extend(self.one(answer, &mut resumed, sink, record).await?);
@@ -55,7 +52,7 @@ impl Resume<'_> {
         if planned.is_empty() {
             return Ok(resumed);
         }
-        let results = run::run(self.gateway, self.servers, planned, 0, sink, record).await?;
+        let results = run::run(self.runner, planned, sink, record).await?;
         for result in results {
             if let Some(told) = resumed.told.get_mut(&result.call_id) {
                 told.text = result.text;
@@ -74,7 +71,7 @@ impl Resume<'_> {
     ) -> Result<Option<Planned>, Error> {
         let (label, tool) = (&answer.row.server_label, &answer.row.tool);
         let mut told = Told {
-            wire_name: wire_name(label, tool, self.inventory, self.servers),
+            wire_name: wire_name(label, tool, self.inventory, self.runner.servers),
             arguments: answer.row.arguments.clone(),
             text: answer.denial(),
         };
@@ -96,7 +93,7 @@ impl Resume<'_> {
         ));
         match self.listed(&answer) {
             Some(ask) => {
-                answers::ask(self.gateway, ask, sink).await?;
+                answers::ask(self.runner.gateway, ask, sink).await?;
                 resumed.asked_anew = true;
             }
             None => {
@@ -112,7 +109,7 @@ impl Resume<'_> {
         let wire = self.inventory.wire_name(answer.server, &answer.row.tool)?;
         Some(Ask {
             principal: self.principal,
-            server: self.servers.get(answer.server)?,
+            server: self.runner.servers.get(answer.server)?,
             tool: self.inventory.find(wire)?.tool,
             arguments: answer.row.arguments.clone(),
             call_id: answer.row.call_id.clone(),

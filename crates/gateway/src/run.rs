@@ -2,6 +2,7 @@
 
 use crate::Gateway;
 use crate::error::Error;
+use crate::journal::Journal;
 use crate::lists::timed;
 use crate::record::{Record, whole_ms};
 use crate::servers::Server;
@@ -89,30 +90,46 @@ impl Planned {
     }
 }
 
+/// What calls are run with.
+#[derive(Clone, Copy)]
+pub(crate) struct Runner<'a> {
+    pub(crate) gateway: &'a Gateway,
+    pub(crate) servers: &'a [Server],
+    pub(crate) journal: Option<&'a Journal>,
+    pub(crate) turn: usize,
+}
+
 /// Runs the calls of one turn, several at once, and returns the answers in order of the calls.
 pub(crate) async fn run(
-    gateway: &Gateway,
-    servers: &[Server],
+    runner: Runner<'_>,
     planned: Vec<Planned>,
-    turn: usize,
     sink: &mut Sink,
     record: &mut Record,
 ) -> Result<Vec<Answer>, Error> {
     record.tools_begin();
-    let result = run_all(gateway, servers, planned, turn, sink, record).await;
+    let result = run_all(runner, planned, sink, record).await;
     record.tools_end();
     result
 }
 
 async fn run_all(
-    gateway: &Gateway,
-    servers: &[Server],
+    runner: Runner<'_>,
     planned: Vec<Planned>,
-    turn: usize,
     sink: &mut Sink,
     record: &mut Record,
 ) -> Result<Vec<Answer>, Error> {
+    let Runner {
+        gateway,
+        servers,
+        journal,
+        turn,
+    } = runner;
     let bounds = &gateway.parts.bounds;
+    if let Some(journal) = journal {
+        journal
+            .intend(gateway, planned.iter().map(|call| &call.item))
+            .await?;
+    }
     let rows: Vec<usize> = planned
         .iter()
         .map(|call| record.begin_call(row_of(call, servers, turn, record)))
@@ -125,6 +142,11 @@ async fn run_all(
     let mut calls = stream::iter(calls).buffer_unordered(bounds.max_parallel_calls);
     let mut texts: Vec<String> = planned.iter().map(|_| String::new()).collect();
     while let Some((place, outcome, took)) = calls.next().await {
+        if let Some(journal) = journal {
+            journal
+                .ended(gateway, &planned[place].item.id, &outcome)
+                .await;
+        }
         let output = map(&outcome, bounds.max_tool_output_bytes);
         let kept = record.keep(&output.for_model);
         let failed = outcome.result.as_ref().err();

@@ -3,7 +3,7 @@
 use crate::Gateway;
 use crate::call::{Principal, Reply, ReplyBody};
 use crate::error::Error;
-use crate::reply;
+use crate::{payload, reply};
 use http::{HeaderMap, HeaderValue, header};
 use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_store::ResponseRow;
@@ -21,6 +21,14 @@ pub struct ItemPage {
 }
 
 impl Gateway {
+    /// A text of a request as it may be seen by others than its caller: as much as the log would
+    /// keep of it. `None` below the payload level `redacted`.
+    #[must_use]
+    pub fn as_kept(&self, text: &str) -> Option<String> {
+        let policy = &self.parts.policy;
+        payload::keep(text, policy.payload, policy.payload_max_bytes)
+    }
+
     /// Serves `GET /v1/responses/{id}`.
     pub async fn retrieve(&self, principal: &Principal, id: &str, stream: bool) -> Reply {
         let result = self
@@ -154,13 +162,15 @@ fn answer(result: Result<String, Error>) -> Reply {
 fn not_found(id: &str) -> Error {
     let shown: String = id.chars().take(80).collect();
     let message = format!("Response with id '{shown}' not found.");
-    Error::NotFound(ErrorBody::new(kind::INVALID_REQUEST, message))
+    let body = ErrorBody::new(kind::INVALID_REQUEST, message);
+    Error::Refused { status: 404, body }
 }
 
 fn no_item(id: &str) -> Error {
     let shown: String = id.chars().take(80).collect();
     let message = format!("No item found with id '{shown}'.");
-    Error::NotFound(ErrorBody::new(kind::INVALID_REQUEST, message).param("after"))
+    let body = ErrorBody::new(kind::INVALID_REQUEST, message).param("after");
+    Error::Refused { status: 404, body }
 }
 
 fn invalid(param: &str, rule: &str) -> Error {

@@ -6,14 +6,16 @@ use crate::answers::{self, Answered, digest_of};
 use crate::call::{Call, Principal};
 use crate::config::{Config, Retry};
 use crate::error::Error;
+use crate::journal::Journal;
 use crate::record::Record;
 use crate::resume::Resume;
 use crate::route::Target;
+use crate::run::{self, Runner};
 use crate::servers::Server;
 use crate::sink::{Ending, Last, Sink};
 use crate::state::{Context, Keep, Notes};
 use crate::turn::{self, Frame, Outcome};
-use crate::{front, history, lists, run};
+use crate::{front, history, lists};
 use bytes::Bytes;
 use portunus_mcp::Inventory;
 use portunus_protocol::error::{ErrorBody, kind};
@@ -46,12 +48,15 @@ pub(crate) struct Job {
     known: HashSet<String>,
     answered: Vec<Answered>,
     keep: Option<Keep>,
+    journal: Option<Journal>,
     target: Target,
     servers: Vec<Server>,
     retry: Retry,
     timeout: Option<Duration>,
     tools: Vec<Tool>,
     body: Body,
+    /// Whether the client watches the events.
+    streamed: bool,
     response: Response,
 }
 
@@ -116,11 +121,13 @@ impl Job {
             earlier,
             answered,
             keep,
+            journal: Journal::of(call),
             target,
             servers,
             retry: config.retry.clone(),
             tools: head.tools.clone(),
             body,
+            streamed: head.stream,
             response,
         })
     }
@@ -202,11 +209,19 @@ impl Job {
         Err(bound(&format!("{max_turns} turns")))
     }
 
+    fn runner(&self, turn: usize) -> Runner<'_> {
+        Runner {
+            gateway: &self.gateway,
+            servers: &self.servers,
+            journal: self.journal.as_ref(),
+            turn,
+        }
+    }
+
     fn resume<'a>(&'a self, inventory: &'a Inventory) -> Resume<'a> {
         Resume {
-            gateway: &self.gateway,
+            runner: self.runner(0),
             principal: &self.principal,
-            servers: &self.servers,
             inventory,
         }
     }
@@ -296,7 +311,7 @@ impl Job {
             Vec::new()
         } else {
             let turn = usize::try_from(turn).unwrap_or(usize::MAX);
-            run::run(&self.gateway, &self.servers, planned, turn, sink, record).await?
+            run::run(self.runner(turn), planned, sink, record).await?
         };
         if for_client > 0 {
             return Ok(Some(Ending::Completed));
@@ -344,6 +359,7 @@ impl Job {
             parallel_tool_calls: self.body.parallel_tool_calls,
             max_output_tokens: left,
             options: self.body.options.clone(),
+            stream: self.streamed,
             turn_index: turn,
         }))
     }

@@ -177,7 +177,7 @@ impl<'a> Reader<'a> {
             target,
             head: outgoing.head,
             body: outgoing.body,
-            stream: true,
+            stream: request.stream,
             turn: self.turn,
             runs_tools: false,
             timeout: self.frame.timeout,

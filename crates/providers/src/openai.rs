@@ -4,6 +4,7 @@ mod decode;
 mod encode;
 mod item;
 mod lane;
+mod quick;
 
 use crate::classify;
 use crate::failure::Failure;

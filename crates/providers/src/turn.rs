@@ -8,8 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 
-/// What is asked of the model in one turn. The upstream is always asked to stream, unless
-/// its row says that it cannot.
+/// What is asked of the model in one turn.
 #[derive(Clone, Debug, Default)]
 pub struct TurnRequest {
     /// The model's name at the provider.
@@ -31,6 +30,9 @@ pub struct TurnRequest {
     pub max_output_tokens: Option<u64>,
     /// The other fields of the client's request.
     pub options: Options,
+    /// Whether the answer is to come as a stream of events. One that nobody watches is asked for
+    /// as a whole: it is read at once.
+    pub stream: bool,
     /// Counts from 0 within one response.
     pub turn_index: u32,
 }

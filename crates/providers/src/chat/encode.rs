@@ -58,7 +58,7 @@ pub(super) fn encode(row: &Row, turn: &TurnRequest) -> Result<(Bytes, Vec<String
     let request = Request {
         model: &turn.model,
         messages: history.messages,
-        stream: true,
+        stream: turn.stream,
         tools,
         rest: fields.out,
     };
@@ -90,7 +90,7 @@ impl<'a> Fields<'a> {
     }
 
     fn stream(&mut self) {
-        if self.row.quirks.include_usage {
+        if self.turn.stream && self.row.quirks.include_usage {
             self.set("stream_options", json!({"include_usage": true}));
         }
     }

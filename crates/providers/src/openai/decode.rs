@@ -3,6 +3,7 @@
 
 use super::item::{Slot, implied};
 use super::lane::Kind;
+use super::quick::{self, Quick};
 use crate::classify;
 use crate::failure::Failure;
 use crate::json::{count, list, text};
@@ -60,7 +61,12 @@ impl ResponsesDecoder {
             _ if kind.is_empty() && value.get("error").is_some() => {
                 return Err(self.failed(&value));
             }
-            _ => self.inside(value),
+            _ => {
+                let index = value.get("output_index").and_then(Value::as_u64);
+                if let Ok(event) = serde_json::from_value(value) {
+                    self.inside(index, event);
+                }
+            }
         }
         Ok(())
     }
@@ -120,11 +126,7 @@ impl ResponsesDecoder {
         })
     }
 
-    fn inside(&mut self, value: Value) {
-        let index = value.get("output_index").and_then(Value::as_u64);
-        let Ok(event) = serde_json::from_value::<ItemEvent>(value) else {
-            return;
-        };
+    fn inside(&mut self, index: Option<u64>, event: ItemEvent) {
         let found = self.find(index, &event.item_id);
         let at = match (found, Kind::of(&event)) {
             (Some(at), _) => at,
@@ -162,6 +164,11 @@ impl ResponsesDecoder {
         }));
     }
 
+    /// Whether the items of the final response are looked at.
+    fn needs_items(&self) -> bool {
+        self.slots.is_empty() || self.slots.iter().any(|slot| slot.open)
+    }
+
     fn parse(&mut self, json: &[u8]) -> Result<Value, Failure> {
         serde_json::from_slice(json).map_err(|_| self.bad("sent something that is no JSON"))
     }
@@ -177,10 +184,17 @@ impl Decoder for ResponsesDecoder {
         if self.ended || data.is_empty() || data == "[DONE]" {
             return Ok(Vec::new());
         }
-        let value = self.parse(data.as_bytes())?;
-        let told = text(&value, "type").map(str::to_owned);
-        let kind = told.or_else(|| frame.event.clone()).unwrap_or_default();
-        self.event(&kind, value)?;
+        match quick::read(data, frame.event.as_deref(), self.needs_items()) {
+            Quick::Nothing => {}
+            Quick::Delta(index, event) => self.inside(index, event),
+            Quick::End(kind, response) => self.end(&response, kind == "response.incomplete"),
+            Quick::Unknown => {
+                let value = self.parse(data.as_bytes())?;
+                let told = text(&value, "type").map(str::to_owned);
+                let kind = told.or_else(|| frame.event.clone()).unwrap_or_default();
+                self.event(&kind, value)?;
+            }
+        }
         Ok(self.take())
     }
 
@@ -188,9 +202,17 @@ impl Decoder for ResponsesDecoder {
         if self.ended {
             return Ok(Vec::new());
         }
-        let response = self.parse(json)?;
-        let failed = text(&response, "status") == Some("failed");
-        if failed || response.get("output").is_none() {
+        let is_good = |response: &Value| {
+            text(response, "status") != Some("failed") && response.get("output").is_some()
+        };
+        let quick = std::str::from_utf8(json)
+            .ok()
+            .and_then(|text| quick::response(text, true));
+        let response = match quick.filter(is_good) {
+            Some(response) => response,
+            None => self.parse(json)?,
+        };
+        if !is_good(&response) {
             return Err(self.failed(&response));
         }
         self.end(&response, false);

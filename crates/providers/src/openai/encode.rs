@@ -1,4 +1,4 @@
-//! One turn as the body of a Responses call: stateless, streamed, nothing stored there.
+//! One turn as the body of a Responses call: stateless, nothing stored there.
 
 use crate::envelope::Envelope;
 use crate::output;
@@ -75,7 +75,7 @@ pub(super) fn encode(
         tools: tools
             .chain(turn.hosted_tools.iter().map(Tool::Hosted))
             .collect(),
-        stream: true,
+        stream: turn.stream,
         store: false,
         rest: fields(turn),
     };

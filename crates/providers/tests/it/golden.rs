@@ -98,6 +98,7 @@ fn of_stream(stream: &str) -> &'static dyn Provider {
 fn streams(dialect: &str) {
     let turn = TurnRequest {
         model: "m".to_owned(),
+        stream: true,
         ..TurnRequest::default()
     };
     for (name, stream) in files(dialect, ".sse") {

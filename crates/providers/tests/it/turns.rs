@@ -48,6 +48,7 @@ pub(crate) fn read(text: &str) -> (String, TurnRequest) {
     });
     let turn = TurnRequest {
         model: written.model,
+        stream: true,
         instructions: written.instructions,
         input: written.input.into_iter().map(Arc::new).collect(),
         tools: tools.collect(),
