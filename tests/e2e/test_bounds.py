@@ -39,7 +39,8 @@ def test_a_provider_that_says_nothing(hasty, provider, upstream, model):
 
 def test_the_message_names_the_wait(hasty, provider):
     first = hasty.post(ask("hi", model="slow-head"), "chat").json()["error"]["message"]
-    between = hasty.post(ask("hi", model="stall"), "chat").json()["error"]["message"]
+    events = hasty.stream(ask("hi", model="stall"), "chat")
+    (between,) = [event["error"]["message"] for event in events if event["type"] == "error"]
     assert first != between
 
 

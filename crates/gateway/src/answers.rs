@@ -15,7 +15,7 @@ use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_protocol::id::{self, Kind};
 use portunus_protocol::item::{Item, McpApprovalRequest, McpApprovalResponse};
 use portunus_protocol::request::ServerUrlEcho;
-use portunus_store::{ApprovalRow, Refusal, Used};
+use portunus_store::{APPROVAL_DENIED, ApprovalRow, Refusal, Used};
 use serde_json::json;
 
 /// One answered request.
@@ -78,9 +78,15 @@ fn answered(
         );
         return Err(ErrorBody::invalid(at, code::VALUE, message).into());
     };
-    let reason = word.reason.clone().or_else(|| row.reason.clone());
-    // A denial in the console stands, whatever the caller says.
-    let approved = word.approve && row.state != "denied";
+    // A denial in the console stands, with its reason, whatever the caller says.
+    let denied = row.state == APPROVAL_DENIED;
+    let [first, second] = if denied {
+        [&row.reason, &word.reason]
+    } else {
+        [&word.reason, &row.reason]
+    };
+    let reason = first.clone().or_else(|| second.clone());
+    let approved = word.approve && !denied;
     Ok(Answered {
         row,
         server,

@@ -2,12 +2,27 @@
 
 use portunus_protocol::request::{Head, McpTool, ServerUrlEcho};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 
 /// Shorter values ("1", "en") are no secrets, and blanking them would spoil every text.
 const MIN_BYTES: usize = 6;
 
 /// Paths such as `/mcp` are no secrets either.
 const MIN_PATH_BYTES: usize = 8;
+
+/// Fields of items whose values are words of the protocol, names and ids.
+const WORDS: [&str; 10] = [
+    "type",
+    "object",
+    "status",
+    "role",
+    "id",
+    "call_id",
+    "approval_request_id",
+    "previous_response_id",
+    "server_label",
+    "name",
+];
 
 /// Values that came with a request or were opened for it: headers and tokens of its MCP
 /// servers, their URLs beyond the origin, the provider's key.
@@ -73,7 +88,7 @@ impl Secrets {
         if value.len() >= min_bytes {
             self.insert(value, "<redacted>".to_owned());
             // As it stands in a JSON text, where that differs.
-            let json = serde_json::Value::from(value).to_string();
+            let json = Value::from(value).to_string();
             let inner = &json[1..json.len() - 1];
             if inner != value {
                 self.insert(inner, "<redacted>".to_owned());
@@ -85,6 +100,34 @@ impl Secrets {
         self.values.push((SecretString::from(value), shown));
         self.values
             .sort_by_key(|(value, _)| std::cmp::Reverse(value.expose_secret().len()));
+    }
+
+    /// JSON of items or of a response without them. Only what people, models and tools say is
+    /// looked at: a header value such as `message` must not spoil the words of the protocol.
+    pub(crate) fn blank_json(&self, json: String) -> String {
+        let told = |(value, _): &(SecretString, String)| json.contains(value.expose_secret());
+        if !self.values.iter().any(told) {
+            return json;
+        }
+        match serde_json::from_str(&json) {
+            Ok(mut value) => {
+                self.blank_value(&mut value);
+                value.to_string()
+            }
+            Err(_) => self.blank(&json),
+        }
+    }
+
+    fn blank_value(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => *text = self.blank(text),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.blank_value(item)),
+            Value::Object(fields) => fields
+                .iter_mut()
+                .filter(|(name, _)| !WORDS.contains(&name.as_str()))
+                .for_each(|(_, value)| self.blank_value(value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
     }
 
     /// `text` without them.
@@ -116,6 +159,18 @@ mod tests {
         assert_eq!(
             secrets.blank(text),
             "https://a.example/<redacted> <redacted> <redacted> <redacted> <redacted> <redacted> /mcp"
+        );
+    }
+
+    #[test]
+    fn a_secret_does_not_spoil_the_protocol() {
+        let body = br#"{"model":"m","tools":[{"type":"mcp","server_label":"a",
+            "server_url":"https://a.example/mcp","headers":{"X":"message","Y":"canary\"3"}}]}"#;
+        let secrets = Secrets::of(&Head::parse(body).unwrap());
+        let items = r#"[{"type":"message","content":[{"text":"a message, canary\"3"}]}]"#;
+        assert_eq!(
+            secrets.blank_json(items.to_owned()),
+            r#"[{"type":"message","content":[{"text":"a <redacted>, <redacted>"}]}]"#
         );
     }
 }

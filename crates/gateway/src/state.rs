@@ -8,6 +8,7 @@ use crate::Gateway;
 use crate::call::{Call, Principal};
 use crate::error::Error;
 use crate::route::Target;
+use crate::secrets::Secrets;
 use jiff::Timestamp;
 use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_protocol::id::{self, Kind};
@@ -247,7 +248,6 @@ fn no_previous(id: &str) -> Error {
 }
 
 /// What is needed to store a response when it is over.
-#[derive(Clone, Debug)]
 pub(crate) struct Keep {
     workspace_id: String,
     api_key_id: Option<String>,
@@ -256,6 +256,8 @@ pub(crate) struct Keep {
     previous_response_id: Option<String>,
     input: Vec<Item>,
     notes: Notes,
+    /// They are stored in no row, whoever repeats them.
+    secrets: Secrets,
     life_ms: i64,
 }
 
@@ -281,6 +283,7 @@ impl Keep {
             previous_response_id: head.string("previous_response_id"),
             input: Vec::new(),
             notes,
+            secrets: Secrets::of(head),
             life_ms: i64::try_from(life.as_millis()).unwrap_or(i64::MAX),
         })
     }
@@ -299,6 +302,7 @@ impl Keep {
         response: String,
         output: &[Item],
     ) -> (ResponseRow, Vec<String>) {
+        let secrets = self.secrets;
         let input = serde_json::to_string(&self.input).unwrap_or_default();
         let history: Vec<&Item> = self.input.iter().chain(output).collect();
         let ids = history
@@ -317,9 +321,9 @@ impl Keep {
             model: model.to_owned(),
             previous_response_id: self.previous_response_id,
             status: status.to_owned(),
-            response,
-            input,
-            history: serde_json::to_string(&history).unwrap_or_default(),
+            response: secrets.blank_json(response),
+            input: secrets.blank_json(input),
+            history: secrets.blank_json(serde_json::to_string(&history).unwrap_or_default()),
             servers: serde_json::to_string(&self.notes).unwrap_or_default(),
         };
         (row, ids)

@@ -105,7 +105,7 @@ impl Gateway {
                 .ok_or_else(|| no_item(after))?,
         };
         let rest = &items[start..];
-        let shown = &rest[..rest.len().min(limit)];
+        let shown: Vec<Value> = rest.iter().take(limit).cloned().map(listed).collect();
         let end = |item: Option<&Value>| item.map_or(Value::Null, |item| item["id"].clone());
         Ok(json!({
             "object": "list",
@@ -141,6 +141,23 @@ impl Gateway {
             .await?
             .ok_or_else(|| not_found(id))
     }
+}
+
+/// An item as OpenAI lists it: a message has a status, and its content in parts.
+fn listed(mut item: Value) -> Value {
+    if item["type"] != "message" {
+        return item;
+    }
+    if let Some(text) = item["content"].as_str() {
+        item["content"] = match item["role"] == "assistant" {
+            true => json!([{"type": "output_text", "text": text, "annotations": []}]),
+            false => json!([{"type": "input_text", "text": text}]),
+        };
+    }
+    if item["status"].is_null() {
+        item["status"] = "completed".into();
+    }
+    item
 }
 
 fn answer(result: Result<String, Error>) -> Reply {

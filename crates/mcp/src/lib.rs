@@ -11,8 +11,9 @@
 //! [`Inventory`] gives the tools of all servers of one request the names that a model may
 //! use; [`approval`] says which calls need a person; [`output`] maps a result to an item.
 //!
-//! Rules that hold everywhere here: a tool call is sent at most once; every wait and every
-//! size is bounded by [`Bounds`]; dropping a future closes its stream, which cancels the
+//! Rules that hold everywhere here: a tool call is sent at most once (a server that answers
+//! with a question to a person gets it once more, with the refusal to answer: `input`); every
+//! wait and every size is bounded by [`Bounds`]; dropping a future closes its stream, which cancels the
 //! call; one broken tool or content block never fails the rest; no redirect is followed;
 //! no value of a credential reaches an error text.
 
@@ -23,6 +24,7 @@ mod entry;
 mod era;
 mod error;
 mod fault;
+mod input;
 mod inventory;
 mod legacy_sse;
 mod message;

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 /// One message from a server.
 #[derive(Debug)]
@@ -60,11 +61,43 @@ struct ErrorFields<'a> {
 /// Reads one message or a batch. `None` when the text is no JSON-RPC at all.
 pub(crate) fn parse(text: &str) -> Option<Vec<Message>> {
     let text = text.trim_start_matches('\u{feff}').trim();
+    read(text).or_else(|| read(&without_nan(text)?))
+}
+
+fn read(text: &str) -> Option<Vec<Message>> {
     if text.starts_with('[') {
         let batch: Vec<&RawValue> = serde_json::from_str(text).ok()?;
         return Some(batch.iter().filter_map(|raw| one(raw.get())).collect());
     }
     one(text).map(|message| vec![message])
+}
+
+/// `text` with null for the numbers that Python writes and JSON does not have; `None` when it
+/// is no object or array, or has none of them.
+fn without_nan(text: &str) -> Option<String> {
+    const WORDS: [&str; 3] = ["NaN", "-Infinity", "Infinity"];
+    if !text.starts_with(['{', '[']) {
+        return None;
+    }
+    let bytes = text.as_bytes();
+    let (mut out, mut from, mut at, mut in_string) = (String::new(), 0, 0, false);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' if in_string => at += 1,
+            b'"' => in_string = !in_string,
+            b'N' | b'-' | b'I' if !in_string => {
+                if let Some(word) = WORDS.iter().find(|w| bytes[at..].starts_with(w.as_bytes())) {
+                    out.push_str(&text[from..at]);
+                    out.push_str("null");
+                    from = at + word.len();
+                    at = from - 1;
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    (from > 0).then(|| out + &text[from..])
 }
 
 fn one(text: &str) -> Option<Message> {
@@ -192,6 +225,10 @@ pub(crate) struct Params<'a> {
     pub(crate) arguments: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cursor: Option<&'a RawValue>,
+    #[serde(rename = "inputResponses", skip_serializing_if = "Option::is_none")]
+    pub(crate) input_responses: Option<&'a RawValue>,
+    #[serde(rename = "requestState", skip_serializing_if = "Option::is_none")]
+    pub(crate) request_state: Option<&'a RawValue>,
     #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
     pub(crate) meta: Option<&'a RawValue>,
 }
@@ -225,24 +262,32 @@ pub(crate) fn notification(method: &str, params: impl Serialize) -> Bytes {
     })
 }
 
-/// Our answer to a server's request: `{}` to a ping, "not offered" to everything else. This
-/// client declares neither sampling nor roots nor elicitation.
+/// Our answer to a server's request: `{}` to a ping, no to a question to a person, "not
+/// offered" to everything else. This client declares neither sampling nor roots nor
+/// elicitation; servers that ask all the same wait for an answer.
 pub(crate) fn reply(id: &RawValue, method: &str) -> Bytes {
     #[derive(Serialize)]
     struct Reply<'a> {
         jsonrpc: &'static str,
         id: &'a RawValue,
         #[serde(skip_serializing_if = "Option::is_none")]
-        result: Option<serde_json::Map<String, serde_json::Value>>,
+        result: Option<Value>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        error: Option<serde_json::Value>,
+        error: Option<Value>,
     }
-    let ping = method == "ping";
+    let (result, error) = match method {
+        "ping" => (Some(json!({})), None),
+        "elicitation/create" => (Some(json!({"action": "decline"})), None),
+        _ => (
+            None,
+            Some(json!({"code": -32601, "message": "Method not found"})),
+        ),
+    };
     encode(&Reply {
         jsonrpc: "2.0",
         id,
-        result: ping.then(serde_json::Map::new),
-        error: (!ping).then(|| serde_json::json!({"code": -32601, "message": "Method not found"})),
+        result,
+        error,
     })
 }
 
@@ -291,6 +336,14 @@ mod tests {
             answer(r#"{"error":"boom"}"#).outcome.unwrap_err().message,
             "boom"
         );
+        assert_eq!(
+            answer(r#"{"id":1,"result":{"a":[NaN,-Infinity,1],"b":"NaN \"NaN","c":Infinity}}"#)
+                .outcome
+                .unwrap()
+                .get(),
+            r#"{"a":[null,null,1],"b":"NaN \"NaN","c":null}"#
+        );
+        assert!(parse("{NaN").is_none());
         assert!(parse("<html>").is_none());
         assert!(parse(r#"{"ok":true}"#).is_none());
     }
@@ -320,6 +373,8 @@ mod tests {
             &reply(&id, "ping")[..],
             br#"{"jsonrpc":"2.0","id":"a","result":{}}"#
         );
+        let no = String::from_utf8(reply(&id, "elicitation/create").to_vec()).unwrap();
+        assert!(no.contains(r#""result":{"action":"decline"}"#), "{no}");
         let refusal = String::from_utf8(reply(&id, "roots/list").to_vec()).unwrap();
         assert!(refusal.contains("-32601"), "{refusal}");
     }

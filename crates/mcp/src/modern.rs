@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::error::Meter;
 use crate::fault::Fault;
+use crate::input::{self, MAX_ROUNDS, Round};
 use crate::message::{self, Params, RpcError};
 use crate::peer::{Ask, Limit, Peer};
 use crate::reply::{self, Reply};
@@ -40,17 +41,48 @@ pub(crate) fn client_info() -> serde_json::Value {
     serde_json::json!({"name": "portunus", "version": env!("CARGO_PKG_VERSION")})
 }
 
-/// Sends one request and reads its answer.
+/// Sends one request and reads its answer; a call whose tool asks for input goes on, declining.
 pub(crate) async fn ask(
     peer: &Peer,
     ask: &Ask<'_>,
     meter: &mut Meter,
 ) -> Result<Box<RawValue>, Fault> {
+    let mut round = Round::default();
+    for _ in 0..=MAX_ROUNDS {
+        let params = Params {
+            meta: Some(&META),
+            input_responses: round.responses.as_deref(),
+            request_state: round.state.as_deref(),
+            ..ask.params
+        };
+        let result = exchange(peer, ask, params, meter).await?;
+        match kind(&result).as_deref() {
+            None | Some("complete") => return Ok(result),
+            Some("input_required") if ask.method == "tools/call" => {
+                round = input::decline(&result).map_err(invalid)?;
+            }
+            Some("task") => {
+                return Err(invalid(
+                    "the tool runs as a task, which is not offered here",
+                ));
+            }
+            Some(_) => {
+                return Err(invalid(
+                    "the server answered with an unknown kind of result",
+                ));
+            }
+        }
+    }
+    Err(invalid("the tool asks for input again and again"))
+}
+
+async fn exchange(
+    peer: &Peer,
+    ask: &Ask<'_>,
+    params: Params<'_>,
+    meter: &mut Meter,
+) -> Result<Box<RawValue>, Fault> {
     let id = peer.next_id();
-    let params = Params {
-        meta: Some(&META),
-        ..ask.params
-    };
     let body = message::request(id, ask.method, params);
     let limit = Limit::of(ask);
     let response = peer.post(&peer.url, &head(ask), body, limit, meter).await?;
@@ -63,7 +95,7 @@ pub(crate) async fn ask(
             read.ok_or(Fault::Ended)?
         }
     };
-    complete(reply::result(peer, answer)?)
+    reply::result(peer, answer)
 }
 
 /// Asks which revisions the server speaks.
@@ -109,35 +141,28 @@ pub(crate) fn header_text(text: &str) -> HeaderValue {
     })
 }
 
-/// Refuses results that are not complete. Absent = complete.
-fn complete(result: Box<RawValue>) -> Result<Box<RawValue>, Fault> {
+/// The `resultType` of a result. Absent = complete.
+fn kind(result: &RawValue) -> Option<String> {
     #[derive(Deserialize)]
     struct Kind<'a> {
         #[serde(borrow, default, rename = "resultType")]
         kind: Option<&'a RawValue>,
     }
-    let kind = serde_json::from_str::<Kind<'_>>(result.get())
-        .ok()
-        .and_then(|fields| fields.kind)
-        .map(|raw| message::string(raw).unwrap_or_else(|| raw.get().to_owned()));
-    let message = match kind.as_deref() {
-        None | Some("complete") => return Ok(result),
-        Some("input_required") => {
-            "the tool asks for input from its user, which is not offered here"
-        }
-        Some("task") => "the tool runs as a task, which is not offered here",
-        Some(_) => "the server answered with an unknown kind of result",
-    };
-    // The specification: an unknown kind makes the result invalid (JSON-RPC -32603).
+    let raw = serde_json::from_str::<Kind<'_>>(result.get()).ok()?.kind?;
+    Some(message::string(raw).unwrap_or_else(|| raw.get().to_owned()))
+}
+
+/// A result that cannot be used. The specification: JSON-RPC -32603.
+fn invalid(why: &str) -> Fault {
     let error = RpcError {
         code: -32603,
-        message: message.to_owned(),
+        message: why.to_owned(),
         data: None,
     };
-    Err(Fault::Rpc {
+    Fault::Rpc {
         error,
         status: http::StatusCode::OK,
-    })
+    }
 }
 
 #[cfg(test)]
@@ -158,11 +183,12 @@ mod tests {
     }
 
     #[test]
-    fn only_complete_results_count() {
-        let check = |text: &str| complete(RawValue::from_string(text.to_owned()).unwrap()).is_ok();
-        assert!(check("{}") && check(r#"{"resultType":"complete"}"#));
-        assert!(check(r#"{"resultType":null}"#) && check("[]"));
-        assert!(!check(r#"{"resultType":"input_required"}"#));
-        assert!(!check(r#"{"resultType":"task"}"#) && !check(r#"{"resultType":7}"#));
+    fn kinds_of_results() {
+        let check = |text: &str| kind(&RawValue::from_string(text.to_owned()).unwrap());
+        for absent in ["{}", r#"{"resultType":null}"#, "[]"] {
+            assert_eq!(check(absent), None);
+        }
+        assert_eq!(check(r#"{"resultType":"task"}"#).as_deref(), Some("task"));
+        assert_eq!(check(r#"{"resultType":7}"#).as_deref(), Some("7"));
     }
 }

@@ -96,6 +96,18 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// Whose fault it is: the caller's or the gateway's.
+    #[must_use]
+    pub fn source(&self) -> &'static str {
+        if self.status.is_server_error() {
+            "gateway"
+        } else {
+            "client"
+        }
+    }
+}
+
 impl From<portunus_store::StoreError> for Refusal {
     fn from(error: portunus_store::StoreError) -> Self {
         Self::internal(&error)
@@ -104,14 +116,9 @@ impl From<portunus_store::StoreError> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
+        let source = self.source();
         let mut response = (self.status, Json(self.body.envelope())).into_response();
         response.headers_mut().extend(self.headers);
-        // Whose fault: a refusal of the server's own is the caller's or the gateway's.
-        let source = if self.status.is_server_error() {
-            "gateway"
-        } else {
-            "client"
-        };
         response
             .headers_mut()
             .insert(ERROR_SOURCE, HeaderValue::from_static(source));

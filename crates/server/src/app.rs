@@ -4,16 +4,17 @@ use crate::admin::api_keys::{self, NewKey};
 use crate::api::reply::Admission;
 use crate::auth::Keys;
 use crate::first_start::{self, Environment, Found};
+use crate::in_use::{self, InUse};
 use crate::metrics::Metrics;
 use crate::settings::{self, Settings};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use portunus_egress::{AllowList, Client};
 use portunus_gateway::{Bounds, EnvironmentKey, Gateway, Parts, PayloadLevel, Policy, Prices};
 use portunus_mcp::Pool;
 use portunus_protocol::request::ServerUrlEcho;
 use portunus_store::log_writer::{LogSettings, LogWriter};
 use portunus_store::vault::Vault;
-use portunus_store::{ApiKeyDefaults, DEFAULT_WORKSPACE_ID, Page, Store, UnlockError, unlock};
+use portunus_store::{ApiKeyDefaults, DEFAULT_WORKSPACE_ID, PEPPER, Page, Store};
 use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +22,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
-/// The sealed value by which a database knows its master key.
-const KEY_CHECK: &str = "pepper";
 /// How long the end of the process waits for its background work.
 const CLOSING_WAIT: Duration = Duration::from_secs(10);
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// The app as handlers share it.
 pub type Shared = Arc<App>;
@@ -36,6 +36,8 @@ pub struct Life {
     pub draining: CancellationToken,
     /// Grace is over: what still runs is cut.
     pub cut: CancellationToken,
+    /// The last words have had their time: connections that are left are dropped.
+    pub gone: CancellationToken,
 }
 
 /// The parts of a running gateway. Many may live in one process.
@@ -44,6 +46,8 @@ pub struct App {
     pub settings: Settings,
     /// The data path.
     pub gateway: Arc<Gateway>,
+    /// Sessions with MCP servers.
+    pub pool: Pool,
     /// The database.
     pub store: Arc<dyn Store>,
     /// Seals and opens credentials.
@@ -66,6 +70,7 @@ pub struct App {
     pub tasks: TaskTracker,
     /// What this start made, for the person who started it.
     pub made: Made,
+    _in_use: InUse,
 }
 
 /// What a start made because nobody had given it.
@@ -85,6 +90,7 @@ impl App {
     /// not fit, a bad token.
     pub async fn build(settings: Settings, environment: Environment<'_>) -> Result<Shared> {
         first_start::data_dir(&settings.data_dir)?;
+        let in_use = in_use::shared(&settings.data_dir)?;
         let url = settings.database_url();
         let store = portunus_store::open(&url)
             .await
@@ -99,10 +105,11 @@ impl App {
             false => Vec::new(),
         };
         let life = Life::default();
+        let pool = Pool::new(client.clone(), mcp_bounds(&settings));
         let gateway = Gateway::new(Parts {
             cut: life.cut.clone(),
             client: client.clone(),
-            pool: Pool::new(client.clone(), mcp_bounds(&settings)),
+            pool: pool.clone(),
             store: Arc::clone(&store),
             vault: Arc::clone(&vault),
             log: log.clone(),
@@ -116,6 +123,7 @@ impl App {
         Ok(Arc::new(Self {
             settings,
             gateway,
+            pool,
             store,
             vault,
             log,
@@ -127,6 +135,7 @@ impl App {
             life,
             tasks,
             made,
+            _in_use: in_use,
         }))
     }
 
@@ -164,11 +173,18 @@ impl App {
         Ok(Some(secret))
     }
 
-    /// Writes the log out and ends the background work.
+    /// Ends what works beside the requests, each part before what it needs: MCP servers are told
+    /// of canceled calls, the log is written out, then the database is closed. For the end, when
+    /// no request is at work any more.
     pub async fn close(&self) {
+        self.life.draining.cancel();
         self.tasks.close();
         let finished = async {
             self.log.flush().await;
+            self.pool.close().await;
+            self.log.close().await;
+            self.tasks.wait().await;
+            self.store.close().await;
         };
         if tokio::time::timeout(CLOSING_WAIT, finished).await.is_err() {
             tracing::error!("the request log could not be written out in time");
@@ -182,16 +198,9 @@ async fn secrets(
     environment: Environment<'_>,
     store: &dyn Store,
 ) -> Result<(Arc<Vault>, Keys, Made)> {
-    let sealed = store.vault_meta(KEY_CHECK).await?.is_some();
+    let sealed = store.vault_meta(PEPPER).await?.is_some();
     let (ring, master_key) = first_start::master_key(&settings.data_dir, environment, sealed)?;
-    let unlocked = unlock(store, ring).await.map_err(|error| match error {
-        UnlockError::WrongKey(cause) => anyhow!(
-            "the master key does not fit the database {} ({cause}): set PORTUNUS_MASTER_KEY_FILE \
-             to the key that it was made with, or start on an empty --data-dir",
-            settings.database_url()
-        ),
-        other => other.into(),
-    })?;
+    let unlocked = first_start::unlock(settings, store, ring).await?;
     let admin_token = first_start::admin_token(&settings.data_dir, environment)?;
     let keys = Keys::new(Zeroizing::new(*unlocked.pepper), admin_token.secret.clone());
     let made = Made {
@@ -269,10 +278,13 @@ fn bounds(settings: &Settings) -> Bounds {
         wall_clock: ms(settings.limits.request_timeout_ms),
         max_turn_bytes: settings.limits.turn_bytes,
         max_tool_output_bytes: settings.limits.tool_output_bytes,
+        max_tool_calls: settings.limits.tool_calls.into(),
         max_parallel_calls: settings.limits.parallel_tool_calls,
         max_servers: settings.limits.mcp_servers,
         provider_first_byte: ms(settings.providers.first_byte_timeout_ms),
         provider_idle: ms(settings.providers.idle_timeout_ms),
+        response_life: HOUR * 24 * settings.state.response_days,
+        approval_life: HOUR * settings.state.approval_hours,
         ..Bounds::default()
     }
 }

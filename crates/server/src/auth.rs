@@ -338,6 +338,12 @@ impl Admin {
         self.key.as_ref().map(|row| row.scopes.as_slice())
     }
 
+    /// Who decides, as rows name it: `admin`, or the id of the API key.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.key.as_ref().map_or("admin", |row| row.id.as_str())
+    }
+
     /// True for the admin token, which sees every workspace.
     #[must_use]
     pub fn sees_all(&self) -> bool {

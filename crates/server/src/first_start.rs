@@ -1,11 +1,12 @@
 //! The data folder, the master key and the admin token: given by the operator, else made on
 //! first start, readable by this user alone.
 
-use anyhow::{Context, Result, bail};
-use portunus_store::api_key;
+use crate::settings::Settings;
+use anyhow::{Context, Result, anyhow, bail};
 use portunus_store::vault::KeyRing;
+use portunus_store::{Store, UnlockError, Unlocked, api_key};
 use secrecy::{ExposeSecret, SecretString};
-use std::fs::{DirBuilder, OpenOptions, Permissions, set_permissions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, set_permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -108,6 +109,57 @@ pub fn master_key(
     Ok((ring, found))
 }
 
+/// Brings the database and its master keys together.
+///
+/// # Errors
+/// When the database fails, and when no key fits it: then it says what to do.
+pub async fn unlock(settings: &Settings, store: &dyn Store, ring: KeyRing) -> Result<Unlocked> {
+    portunus_store::unlock(store, ring)
+        .await
+        .map_err(|error| match error {
+            UnlockError::WrongKey(cause) => anyhow!(
+                "the master key does not fit the database {} ({cause}): set \
+                 PORTUNUS_MASTER_KEY_FILE to the key that it was made with, or start on an empty \
+                 --data-dir",
+                settings.database_url()
+            ),
+            other => other.into(),
+        })
+}
+
+/// The file that [`master_key`] reads; `None` when the key is in `PORTUNUS_MASTER_KEY`.
+#[must_use]
+pub fn master_key_file(data_dir: &Path, environment: Environment<'_>) -> Option<PathBuf> {
+    let named = environment("PORTUNUS_MASTER_KEY_FILE").filter(|path| !path.is_empty());
+    match (named, environment("PORTUNUS_MASTER_KEY")) {
+        (Some(path), _) => Some(path.into()),
+        (None, Some(_)) => None,
+        (None, None) => Some(data_dir.join(MASTER_KEY_FILE)),
+    }
+}
+
+/// Puts another secret into a file, in one step that leaves the old or the new one.
+///
+/// # Errors
+/// When a file cannot be made beside it, or not be put in its place.
+pub fn replace(path: &Path, secret: &SecretString) -> Result<()> {
+    let cannot = || format!("cannot change {}", path.display());
+    // A link (a mounted secret, say) keeps its place; what it points to is replaced.
+    let path = std::fs::canonicalize(path).with_context(cannot)?;
+    let mut name = path.clone().into_os_string();
+    name.push(".new");
+    let beside = PathBuf::from(name);
+    // Left by a process that was killed here.
+    let _usually_none = std::fs::remove_file(&beside);
+    write_new(&beside, secret).with_context(cannot)?;
+    std::fs::rename(&beside, &path).with_context(cannot)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    // The rename is on disk when the folder is.
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .with_context(cannot)
+}
+
 /// A secret from `NAME_FILE`, else from `NAME`.
 fn given(name: &str, environment: Environment<'_>) -> Result<Option<SecretString>> {
     let file_variable = format!("{name}_FILE");
@@ -125,7 +177,11 @@ fn given(name: &str, environment: Environment<'_>) -> Result<Option<SecretString
     }
 }
 
-fn read(path: &Path) -> Result<Option<SecretString>> {
+/// The secret in a file; `None` when there is no such file.
+///
+/// # Errors
+/// When it cannot be read or is empty.
+pub fn read(path: &Path) -> Result<Option<SecretString>> {
     match std::fs::read_to_string(path) {
         Ok(text) if text.trim().is_empty() => bail!("{} is empty", path.display()),
         Ok(text) => Ok(Some(SecretString::from(text.trim().to_owned()))),
@@ -140,19 +196,23 @@ fn kept(path: &Path, make: impl FnOnce() -> SecretString) -> Result<Found> {
         return Ok(Found { secret, made: None });
     }
     let secret = make();
-    let opened = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
-    let mut file = opened.with_context(|| format!("cannot make {}", path.display()))?;
-    file.write_all(secret.expose_secret().as_bytes())?;
-    file.write_all(b"\n")?;
-    file.sync_all()?;
+    write_new(path, &secret).with_context(|| format!("cannot make {}", path.display()))?;
     Ok(Found {
         secret,
         made: Some(path.to_owned()),
     })
+}
+
+/// A file that only this user reads, on disk on return.
+fn write_new(path: &Path, secret: &SecretString) -> std::io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(secret.expose_secret().as_bytes())?;
+    file.write_all(b"\n")?;
+    file.sync_all()
 }
 
 /// 49 random base62 characters behind a prefix by which a scanner knows it.
@@ -194,6 +254,22 @@ mod tests {
         assert!(again.made.is_none());
         assert_eq!(again.secret.expose_secret(), token.secret.expose_secret());
         assert!(master_key(&dir, &nothing, true).unwrap().1.made.is_none());
+    }
+
+    #[test]
+    fn a_secret_is_replaced_in_one_step_and_stays_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("key"), dir.path().join("link"));
+        write_new(&file, &"one".into()).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        // What a killed process has left does not disturb.
+        std::fs::write(dir.path().join("key.new"), "half").unwrap();
+        replace(&link, &"two".into()).unwrap();
+        assert_eq!(read(&file).unwrap().unwrap().expose_secret(), "two");
+        assert!(link.is_symlink());
+        assert_eq!(mode(&file), 0o600);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+        assert!(replace(&dir.path().join("none"), &"x".into()).is_err());
     }
 
     #[test]

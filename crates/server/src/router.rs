@@ -25,6 +25,9 @@ pub fn documented() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Document::openapi())
         // Data plane: an API key.
         .routes(routes!(api::responses::create))
+        .routes(routes!(api::stored::retrieve, api::stored::delete))
+        .routes(routes!(api::stored::cancel))
+        .routes(routes!(api::stored::input_items))
         .routes(routes!(api::models::list))
         // Admin plane: the admin token, or an API key of that scope.
         .routes(routes!(
@@ -48,6 +51,10 @@ pub fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(admin::logs::list))
         .routes(routes!(admin::logs::read))
         .routes(routes!(admin::log_stream::follow))
+        .routes(routes!(admin::approvals::list))
+        .routes(routes!(admin::approvals::read))
+        .routes(routes!(admin::approvals::approve))
+        .routes(routes!(admin::approvals::deny))
         // Open to all.
         .routes(routes!(console::landing))
 }

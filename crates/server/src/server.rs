@@ -2,8 +2,9 @@
 //! no header timeout), one task per connection, a shutdown in steps.
 
 use crate::app::Shared;
+use crate::local::Local;
 use crate::settings::Limits;
-use crate::{router, tls};
+use crate::{router, tls, upkeep};
 use anyhow::{Context, Result};
 use axum::Router;
 use http::Request;
@@ -16,7 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -35,6 +36,7 @@ pub struct Server {
     app: Shared,
     api: TcpListener,
     metrics: Option<TcpListener>,
+    local: Option<Local>,
     tls: Option<TlsAcceptor>,
 }
 
@@ -54,10 +56,14 @@ impl Server {
             Some(address) => Some(bind(address, "metrics.listen").await?),
             None => None,
         };
+        let local = Local::bind(&settings.data_dir)
+            .inspect_err(|error| tracing::warn!(%error, "no socket in the data folder"))
+            .ok();
         Ok(Self {
             app,
             api,
             metrics,
+            local,
             tls,
         })
     }
@@ -92,31 +98,32 @@ impl Server {
     /// `now` ends the waiting.
     pub async fn run(self, stop: CancellationToken, now: CancellationToken) {
         let app = Arc::clone(&self.app);
+        upkeep::start(&app).await;
         let closed = CancellationToken::new();
-        let front = Front::new(
-            router::api(&app),
-            &app.settings.limits,
-            self.tls,
-            &closed,
-            &app,
-        );
+        let api = Front::new(router::api(&app), None, &closed, &app);
         let mut listeners = JoinSet::new();
-        listeners.spawn(front.serve(self.api));
+        if let Some(local) = self.local {
+            listeners.spawn(api.clone().serve(local));
+        }
+        let api = Front {
+            tls: self.tls,
+            ..api
+        };
+        listeners.spawn(api.serve(self.api));
         if let Some(listener) = self.metrics {
-            let front = Front::new(
-                router::probes(&app),
-                &app.settings.limits,
-                None,
-                &closed,
-                &app,
-            );
+            let front = Front::new(router::probes(&app), None, &closed, &app);
             listeners.spawn(front.serve(listener));
         }
         stop.cancelled().await;
         tokio::select! {
-            () = drain(&app, &closed, listeners) => {}
+            () = drain(&app, &closed, &mut listeners) => {}
             () = now.cancelled() => tracing::warn!("second signal: ending at once"),
         }
+        // What is left is dropped here and now, so that it has filed its row before the log ends.
+        app.life.cut.cancel();
+        app.life.gone.cancel();
+        closed.cancel();
+        while listeners.join_next().await.is_some() {}
         app.close().await;
     }
 }
@@ -128,7 +135,7 @@ pub fn beside(
     listener: TcpListener,
     closed: &CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static {
-    Front::new(router, &app.settings.limits, None, closed, app).serve(listener)
+    Front::new(router, None, closed, app).serve(listener)
 }
 
 async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener> {
@@ -138,7 +145,7 @@ async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener> {
 }
 
 /// The steps of an orderly end, after the signal.
-async fn drain(app: &Shared, closed: &CancellationToken, mut listeners: JoinSet<()>) {
+async fn drain(app: &Shared, closed: &CancellationToken, listeners: &mut JoinSet<()>) {
     let shutdown = &app.settings.shutdown;
     app.life.draining.cancel();
     app.metrics.draining();
@@ -158,6 +165,39 @@ async fn drain(app: &Shared, closed: &CancellationToken, mut listeners: JoinSet<
     let _cut_or_dropped = tokio::time::timeout(LAST_WORDS, finished).await;
 }
 
+/// A connection's bytes.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+
+/// What connections come from.
+trait Accept: Send + Sync + 'static {
+    type Stream: Stream;
+
+    fn accept(&self) -> impl Future<Output = std::io::Result<Self::Stream>> + Send;
+}
+
+impl Accept for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> std::io::Result<TcpStream> {
+        let (stream, _) = Self::accept(self).await?;
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY");
+        }
+        Ok(stream)
+    }
+}
+
+impl Accept for Local {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> std::io::Result<UnixStream> {
+        let (stream, _) = UnixListener::accept(&self.listener).await?;
+        Ok(stream)
+    }
+}
+
 /// What all connections of one listener share.
 #[derive(Clone)]
 struct Front {
@@ -173,11 +213,11 @@ struct Front {
 impl Front {
     fn new(
         router: Router,
-        limits: &Limits,
         tls: Option<TlsAcceptor>,
         closed: &CancellationToken,
         app: &Shared,
     ) -> Self {
+        let limits = &app.settings.limits;
         Self {
             router,
             builder: builder(limits),
@@ -190,7 +230,7 @@ impl Front {
     }
 
     /// Accepts until closed, then waits for the connections to finish what they do.
-    async fn serve(self, listener: TcpListener) {
+    async fn serve<L: Accept>(self, listener: L) {
         let graceful = GracefulShutdown::new();
         let mut connections = JoinSet::new();
         loop {
@@ -199,7 +239,7 @@ impl Front {
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
                 accepted = self.accept(&listener) => match accepted {
                     Ok((stream, slot)) => {
-                        let connection = self.clone().connection(stream, slot, graceful.watcher());
+                        let connection = self.clone().until_gone(stream, slot, graceful.watcher());
                         connections.spawn(connection);
                     }
                     Err(error) => {
@@ -215,26 +255,29 @@ impl Front {
     }
 
     /// The next connection, once there is a slot for it.
-    async fn accept(
+    async fn accept<L: Accept>(
         &self,
-        listener: &TcpListener,
-    ) -> std::io::Result<(TcpStream, Option<OwnedSemaphorePermit>)> {
+        listener: &L,
+    ) -> std::io::Result<(L::Stream, Option<OwnedSemaphorePermit>)> {
         // Never closed, so there is always a permit in the end.
         let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
-        let (stream, _) = listener.accept().await?;
-        Ok((stream, slot))
+        Ok((listener.accept().await?, slot))
     }
 
-    async fn connection(
+    async fn until_gone<S: Stream>(
         self,
-        stream: TcpStream,
+        stream: S,
         _slot: Option<OwnedSemaphorePermit>,
         watcher: Watcher,
     ) {
         let _open = Open::new(&self.app);
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY");
+        tokio::select! {
+            () = self.connection(stream, watcher) => {}
+            () = self.app.life.gone.cancelled() => {}
         }
+    }
+
+    async fn connection<S: Stream>(&self, stream: S, watcher: Watcher) {
         let Some(tls) = self.tls.clone() else {
             return self.http(stream, watcher).await;
         };
@@ -245,10 +288,7 @@ impl Front {
         }
     }
 
-    async fn http<S>(&self, stream: S, watcher: Watcher)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn http<S: Stream>(&self, stream: S, watcher: Watcher) {
         let spoke = Arc::new(Notify::new());
         let service = service_fn(|request: Request<Incoming>| {
             spoke.notify_one();

@@ -2,11 +2,14 @@
 //!
 //! [`open`] gives a [`Store`] for a URL. Rows are in [`model`]; payloads are opaque JSON, no
 //! protocol type is known here. Every row belongs to a workspace and every query names it, so
-//! that a foreign id looks like one that does not exist.
+//! that a foreign id looks like one that does not exist. Only what tidies up (`prune_…`,
+//! `journal_sweep`) goes over all workspaces.
 //!
-//! Two classes of durability: keys, vault and workspaces are on disk before a call returns
-//! (SQLite `synchronous=FULL`); logs are group-committed in WAL (`NORMAL`): they survive the
-//! death of the process, not always that of the machine.
+//! Two classes of durability: keys, vault, workspaces, approvals and idempotency keys are on disk
+//! before a call returns (SQLite `synchronous=FULL`); logs, responses and the journal of tool
+//! calls are group-committed in WAL (`NORMAL`): they survive the death of the process, not always
+//! that of the machine. A response or a journal row is there when its call returns; a log is
+//! written later.
 
 pub mod api_key;
 mod error;

@@ -1,10 +1,12 @@
 //! The SQLite backend.
 //!
 //! Two pools on one file: `keys` commits with `synchronous=FULL` (on disk before a call returns),
-//! `logs` with `NORMAL`. In memory there is one connection only, used for both.
+//! `logs` with `NORMAL`. In memory there is one connection only, used for both. Responses and the
+//! journal are written by one task, see [`group`].
 
 mod approvals;
 mod columns;
+mod group;
 mod idempotency;
 mod journal;
 mod keys;
@@ -28,6 +30,7 @@ use crate::model::{
     VirtualKeyRow, WorkspaceRow,
 };
 use crate::store::{BoxFuture, Store};
+use group::Group;
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
@@ -35,6 +38,8 @@ type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 pub(crate) struct Sqlite {
     keys: SqlitePool,
     logs: SqlitePool,
+    /// Writes to `logs` what its callers wait for.
+    state: Group,
     virtual_key_changes: AtomicU64,
 }
 
@@ -169,7 +174,10 @@ impl Store for Sqlite {
     }
 
     fn write_logs<'a>(&'a self, records: &'a [LogRecord]) -> Answer<'a, ()> {
-        Box::pin(logs::insert(&self.logs, records))
+        Box::pin(async move {
+            let _turn = self.state.turn().await;
+            logs::insert(&self.logs, records).await
+        })
     }
 
     fn list_logs<'a>(
@@ -200,7 +208,7 @@ impl Store for Sqlite {
     }
 
     fn put_response<'a>(&'a self, row: &'a ResponseRow, item_ids: &'a [String]) -> Answer<'a, ()> {
-        Box::pin(state::put(&self.logs, row, item_ids))
+        Box::pin(state::put(&self.state, row, item_ids))
     }
 
     fn response<'a>(
@@ -239,6 +247,20 @@ impl Store for Sqlite {
         id: &'a str,
     ) -> Answer<'a, Option<ApprovalRow>> {
         Box::pin(approvals::find(&self.keys, workspace_id, id))
+    }
+
+    fn newest_approval<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        server_digest: &'a str,
+        tool: &'a str,
+    ) -> Answer<'a, Option<ApprovalRow>> {
+        Box::pin(approvals::newest(
+            &self.keys,
+            workspace_id,
+            server_digest,
+            tool,
+        ))
     }
 
     fn list_approvals<'a>(
@@ -283,7 +305,7 @@ impl Store for Sqlite {
     }
 
     fn journal_intents<'a>(&'a self, rows: &'a [JournalRow]) -> Answer<'a, ()> {
-        Box::pin(journal::insert(&self.logs, rows))
+        Box::pin(journal::insert(&self.state, rows))
     }
 
     fn journal_done<'a>(
@@ -301,7 +323,7 @@ impl Store for Sqlite {
             result,
             now_ms,
         };
-        Box::pin(journal::end(&self.logs, workspace_id, id, end))
+        Box::pin(journal::end(&self.state, workspace_id, id, end))
     }
 
     fn journal<'a>(

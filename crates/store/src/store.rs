@@ -172,6 +172,14 @@ pub trait Store: Send + Sync {
         workspace_id: &'a str,
         id: &'a str,
     ) -> Answer<'a, Option<ApprovalRow>>;
+    /// The newest approval of a tool, by the server's digest and the tool's name: it holds the
+    /// definition that the server was seen with last.
+    fn newest_approval<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        server_digest: &'a str,
+        tool: &'a str,
+    ) -> Answer<'a, Option<ApprovalRow>>;
     /// A page of the approvals in a state, or of all, newest first.
     fn list_approvals<'a>(
         &'a self,

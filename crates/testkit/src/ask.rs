@@ -74,6 +74,10 @@ impl Ask {
         if self.tools_off || self.tools.is_empty() || script.no_tool {
             return Vec::new();
         }
+        if script.every_tool {
+            let next = self.tools.get(self.rounds);
+            return next.map(|t| self.filled(t)).into_iter().collect();
+        }
         if self.rounds == 0 || self.fault() == Fault::Endless {
             return self.first_round(&script);
         }
@@ -120,10 +124,14 @@ impl Ask {
         } else {
             best
         };
-        Some(Planned {
+        Some(self.filled(tool))
+    }
+
+    fn filled(&self, tool: &ToolView) -> Planned {
+        Planned {
             name: tool.name.clone(),
             arguments: fill(&tool.schema, &self.prompt),
-        })
+        }
     }
 
     fn text(&self) -> String {
@@ -233,6 +241,17 @@ mod tests {
             ..ask("sum")
         };
         assert_eq!(done.decide(), Decision::Text("The tool said: 5".to_owned()));
+    }
+
+    #[test]
+    fn every_tool_is_called_once() {
+        let round = |rounds| Ask {
+            rounds,
+            ..ask("[every tool]")
+        };
+        let called: Vec<String> = (0..3).flat_map(|at| names(&round(at))).collect();
+        assert_eq!(called, ["echo", "a__get-sum", "b__get-sum"]);
+        assert!(matches!(round(3).decide(), Decision::Text(_)));
     }
 
     #[test]

@@ -12,13 +12,16 @@ pub struct Planned {
 }
 
 /// The marks of one prompt: every `[call NAME {JSON}]` is called in the first round, all at once;
-/// every `[then NAME {JSON}]` in a round of its own after that; `[no tool]` forbids the free choice.
+/// every `[then NAME {JSON}]` in a round of its own after that; `[every tool]` calls each tool on
+/// offer once, one in a round; `[no tool]` forbids the free choice.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Script {
     /// Calls of the first round.
     pub first: Vec<Planned>,
     /// Calls of the later rounds, one each.
     pub then: Vec<Planned>,
+    /// Each tool on offer, one in a round.
+    pub every_tool: bool,
     /// No call at all.
     pub no_tool: bool,
 }
@@ -28,6 +31,7 @@ impl Script {
     #[must_use]
     pub fn parse(prompt: &str) -> Self {
         let mut script = Self {
+            every_tool: prompt.contains("[every tool]"),
             no_tool: prompt.contains("[no tool]"),
             ..Self::default()
         };

@@ -68,12 +68,21 @@ async fn break_off() -> io::Error {
     io::Error::other("cut")
 }
 
+fn half(text: &str) -> String {
+    text.chars().take(text.len() / 2).collect()
+}
+
 /// One JSON body; `Cut` breaks the connection in its middle.
 pub(crate) async fn json_answer(body: &Value, fault: Fault, mut watch: Watch) -> Response {
     if matches!(fault, Fault::Slow | Fault::Stall) {
         tokio::time::sleep(NEVER).await;
     }
-    let text = body.to_string();
+    let text = match fault {
+        Fault::BadFrame => format!("{{\"cut\": {body}"),
+        Fault::Truncated => half(&body.to_string()),
+        Fault::ErrorInStream => json!({"error": {"message": "The model broke.", "type": "server_error", "code": "server_error", "param": null}}).to_string(),
+        _ => body.to_string(),
+    };
     watch.finish();
     let body = if fault == Fault::Cut {
         let half = Bytes::copy_from_slice(&text.as_bytes()[..text.len() / 2]);

@@ -14,12 +14,21 @@ use portunus_protocol::request::{Head, ServerUrlEcho};
 use portunus_protocol::response::{Response, ResponseError, Status};
 use portunus_protocol::sse::{Decoder, Frame};
 use portunus_store::{Store, ToolCallRow, ToolListRow};
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// An event that is longer than this is not looked into.
 const MAX_EVENT_BYTES: usize = 8 << 20;
+
+/// The last event of a stream.
+#[derive(Deserialize)]
+struct Terminal<'a> {
+    #[serde(borrow)]
+    response: &'a RawValue,
+}
 
 /// Reads a copy of what goes by. The default one reads nothing.
 #[derive(Default)]
@@ -71,9 +80,9 @@ impl Tap {
 
     /// A whole JSON answer.
     pub(super) fn whole(&mut self, body: &[u8], record: &mut Record) {
-        match serde_json::from_slice::<Value>(body) {
-            Ok(response) => self.terminal(response, record),
-            Err(_) => record.note("The provider's answer is no response object.".to_owned()),
+        let text = std::str::from_utf8(body).ok();
+        if text.is_none_or(|text| !self.terminal(text, record)) {
+            record.note("The provider's answer is no response object.".to_owned());
         }
     }
 
@@ -114,8 +123,8 @@ impl Tap {
         match kind {
             "response.created" => self.created = Some(frame.data.clone()),
             "response.completed" | "response.incomplete" | "response.failed" => {
-                if let Ok(mut event) = serde_json::from_str::<Value>(&frame.data) {
-                    self.terminal(event["response"].take(), record);
+                if let Ok(event) = serde_json::from_str::<Terminal<'_>>(&frame.data) {
+                    self.terminal(event.response.get(), record);
                 }
             }
             "error" => {
@@ -133,7 +142,27 @@ impl Tap {
         self.over
     }
 
-    fn terminal(&mut self, mut value: Value, record: &mut Record) {
+    /// Takes the response object; false when it is no JSON.
+    fn terminal(&mut self, json: &str, record: &mut Record) -> bool {
+        // Without tools there is no secret to cut out, and the text is kept as it came.
+        let plain = self.tools.as_array().is_none_or(Vec::is_empty);
+        let plain = plain.then(|| serde_json::from_str::<Response>(json).ok());
+        if let Some(response) = plain.flatten().filter(|it| it.tools.is_empty()) {
+            self.over = true;
+            self.body = Some(json.to_owned());
+            self.learn(&response, record);
+            self.learned = Some(response);
+            return true;
+        }
+        match serde_json::from_str::<Value>(json) {
+            Ok(value) => self.odd(value, record),
+            Err(_) => return false,
+        }
+        true
+    }
+
+    /// A response with tools, or one that is not quite as it should be.
+    fn odd(&mut self, mut value: Value, record: &mut Record) {
         if let Some(tools) = value.get_mut("tools") {
             *tools = self.tools.take();
         }

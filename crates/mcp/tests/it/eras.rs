@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::common::{bounds, hasty, pool, raw, spec, text, tool};
 use crate::server::{
-    JSON, Seen, Server, Step, error, event, http, json_answer, legacy, modern, result, stream_head,
-    text_result,
+    ERAS, JSON, Seen, Server, Step, error, event, http, json_answer, legacy, modern, result,
+    stream_head, text_result, with,
 };
 
 /// A legacy server that answers `server/discover` with `answer` is listed all the same.
@@ -134,18 +134,41 @@ async fn an_older_and_an_unknown_version_are_taken() {
 
 #[tokio::test]
 async fn auth_is_final_and_named() {
-    for (status, sentence) in [
-        ("401 Unauthorized", "Http status code: 401 (Unauthorized)"),
-        ("403 Forbidden", "Http status code: 403 (Forbidden)"),
+    let one = "www-authenticate: Bearer scope=\"a\"\r\n";
+    let several = "www-authenticate: Basic realm=\"a, b\", Bearer\r\nwww-authenticate: DPoP\r\n";
+    for (status, challenges, sentence) in [
+        ("401 Unauthorized", one, "401 (Unauthorized)"),
+        ("401 Unauthorized", several, "401 (Unauthorized)"),
+        ("401 Unauthorized", "", "401 (Unauthorized)"),
+        ("403 Forbidden", one, "403 (Forbidden)"),
     ] {
-        let server = Server::start(move |_: &Seen| {
-            http(status, "www-authenticate: Bearer scope=\"a\"\r\n", "denied")
-        })
-        .await;
+        let server = Server::start(move |_: &Seen| http(status, challenges, "denied")).await;
         let error = pool(bounds()).list(&spec(&server.url)).await.unwrap_err();
         assert_eq!(error.kind, ListErrorKind::Auth);
-        assert!(error.to_string().ends_with(sentence), "{error}");
+        assert!(
+            error
+                .to_string()
+                .ends_with(&format!("Http status code: {sentence}")),
+            "{error}"
+        );
         assert_eq!(server.methods(), ["server/discover"]);
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_expires_between_list_and_call_is_said_and_not_tried_again() {
+    let page = "content-type: text/html\r\n";
+    for (status, code) in [("401 Unauthorized", 401), ("403 Forbidden", 403)] {
+        for era in ERAS {
+            let refused = move |_: &Seen| http(status, page, "<html>denied</html>");
+            let server = Server::start(with(era, "tools/call", refused)).await;
+            let (pool, spec) = (pool(bounds()), spec(&server.url));
+            pool.list(&spec).await.unwrap();
+            let outcome = pool.call(&spec, &tool("echo"), &raw("{}")).await;
+            assert!(!outcome.outcome_unknown);
+            assert_eq!(outcome.result.unwrap_err().item_error()["code"], code);
+            assert_eq!(server.count("tools/call"), 1);
+        }
     }
 }
 
@@ -304,4 +327,41 @@ async fn an_endpoint_on_another_origin_is_refused() {
         "the answer to the POST is the one that is told"
     );
     assert!(other.seen().is_empty());
+}
+
+/// The oldest revision: the stream carries the server's own questions as well.
+#[tokio::test]
+async fn questions_on_the_stream_are_answered_at_the_endpoint() {
+    let steps: [Arc<tokio::sync::Notify>; 2] = Default::default();
+    let server = Server::start(
+        move |seen: &Seen| match (seen.verb.as_str(), seen.method()) {
+            ("GET", _) => vec![
+                stream_head(),
+                Step::Write(b"event: endpoint\ndata: /messages\n\n".to_vec()),
+                Step::Wait(Arc::clone(&steps[0])),
+                event(&json!({"id": null, "result": {"protocolVersion": "2024-11-05"}})),
+                event(&json!({"id": "q", "method": "sampling/createMessage", "params": {}})),
+                event(&json!({"id": "q", "method": "elicitation/create", "params": {}})),
+                Step::Wait(Arc::clone(&steps[1])),
+                event(&json!({"id": null, "result": text_result("answered")})),
+                Step::Hang,
+            ],
+            (_, "initialize") if seen.path == "/messages" => {
+                steps[0].notify_one();
+                http("202 Accepted", "", "")
+            }
+            (_, "") if seen.body["result"]["action"] == "decline" => {
+                steps[1].notify_one();
+                http("202 Accepted", "", "")
+            }
+            _ if seen.path == "/messages" => http("202 Accepted", "", ""),
+            _ => http("405 Method Not Allowed", "", ""),
+        },
+    )
+    .await;
+    let outcome = pool(bounds())
+        .call(&spec(&server.url), &tool("echo"), &raw("{}"))
+        .await;
+    assert_eq!(text(&outcome), "answered");
+    assert_eq!(server.count("reply"), 2);
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use portunus_egress::Phase;
 use portunus_mcp::{Bounds, CallError, CallOutcome};
 use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::common::{bounds, pool, raw, spec, text, tool};
 use crate::server::{
-    Seen, Server, Step, event, http, legacy, legacy_call, result, stream_head, text_result,
+    ERAS, Era, Seen, Server, Step, event, http, legacy, legacy_call, modern, result, stream_head,
+    text_result, with,
 };
 
 async fn call_on(server: &Server, bounds: Bounds) -> CallOutcome {
@@ -21,8 +21,8 @@ async fn call_on(server: &Server, bounds: Bounds) -> CallOutcome {
 }
 
 /// A stream whose bytes `write` makes from the answer; it ends with the connection.
-async fn framed(write: impl Fn(&str) -> String + Send + Sync + 'static) -> CallOutcome {
-    let server = Server::start(legacy_call(move |seen| {
+async fn framed(era: Era, write: fn(&str) -> String) -> CallOutcome {
+    let server = Server::start(with(era, "tools/call", move |seen| {
         let answer = result(seen, &text_result("grüße")).to_string();
         vec![stream_head(), Step::Write(write(&answer).into_bytes())]
     }))
@@ -42,7 +42,9 @@ async fn malformed_framing_is_read() {
         |answer| format!("event: ping\ndata\n\nid: 7\nretry: x\ndata: {answer}\n\n"),
     ];
     for way in ways {
-        assert_eq!(text(&framed(way).await), "grüße");
+        for era in ERAS {
+            assert_eq!(text(&framed(era, way).await), "grüße");
+        }
     }
 }
 
@@ -77,18 +79,35 @@ async fn the_answer_is_enough_even_if_the_stream_stays_open() {
 }
 
 #[tokio::test]
-async fn a_storm_of_progress_is_read_through() {
-    let server = Server::start(legacy_call(|seen| {
-        let note =
-            "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{}}\n\n";
-        vec![
-            stream_head(),
-            Step::Write(note.repeat(200_000).into_bytes()),
-            event(&result(seen, &text_result("x"))),
-        ]
-    }))
-    .await;
-    assert_eq!(text(&call_on(&server, bounds()).await), "x");
+async fn a_storm_of_notices_is_read_through_and_lists_nothing_anew() {
+    // Progress that goes backwards, for a token that nobody gave, and changes of the list.
+    let notes: String = [
+        json!({"method": "notifications/progress", "params": {"progressToken": "?", "progress": 9}}),
+        json!({"method": "notifications/progress", "params": {"progressToken": "?", "progress": 1}}),
+        json!({"method": "notifications/tools/list_changed"}),
+        json!({"method": "notifications/message", "params": {"level": "info", "data": 7}}),
+    ]
+    .iter()
+    .map(|note| format!("data: {note}\n\n"))
+    .collect();
+    for era in ERAS {
+        let storm = notes.repeat(50_000).into_bytes();
+        let server = Server::start(with(era, "tools/call", move |seen| {
+            vec![
+                stream_head(),
+                Step::Write(storm.clone()),
+                event(&result(seen, &text_result("x"))),
+            ]
+        }))
+        .await;
+        let pool = pool(bounds());
+        pool.list(&spec(&server.url)).await.unwrap();
+        let outcome = pool
+            .call(&spec(&server.url), &tool("echo"), &raw("{}"))
+            .await;
+        assert_eq!(text(&outcome), "x");
+        assert_eq!(server.count("tools/list"), 1);
+    }
 }
 
 #[tokio::test]
@@ -111,38 +130,52 @@ async fn an_event_over_the_bound_is_refused_early() {
     assert!(message.contains("larger than 100000 bytes"), "{message}");
 }
 
-#[tokio::test]
-async fn comments_do_not_keep_a_call_alive() {
-    let server = Server::start(legacy_call(|_| {
-        vec![
-            stream_head(),
-            Step::Write(b": keep-alive\n\n".repeat(50)),
-            Step::Hang,
-        ]
-    }))
-    .await;
-    let short = Bounds {
+/// A call whose answer never comes ends when its time is up; it is unknown what became of it.
+async fn runs_out(era: Era, answer: fn() -> Vec<Step>) {
+    let server = Server::start(with(era, "tools/call", move |_| answer())).await;
+    let pool = pool(Bounds {
         call_timeout: Duration::from_millis(300),
         ..bounds()
-    };
-    let pool = pool(short);
+    });
     let outcome = pool
         .call(&spec(&server.url), &tool("echo"), &raw("{}"))
         .await;
     assert!(outcome.outcome_unknown);
     let error = outcome.result.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            CallError::Timeout {
-                phase: Phase::Total | Phase::Idle
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, CallError::Timeout { .. }), "{error:?}");
     assert_eq!(error.item_error()["message"], "424: ");
-    server.wait_for("notifications/cancelled", 1).await;
+    server.wait_for_closed(1).await;
+    pool.close().await;
+    // To the newest revision the closed stream says it all.
+    let legacy = server.count("initialize");
+    assert_eq!(server.count("notifications/cancelled"), legacy);
     assert_eq!(server.count("tools/call"), 1);
+}
+
+#[tokio::test]
+async fn neither_silence_nor_comments_nor_notices_keep_a_call_alive() {
+    let ways: [fn() -> Vec<Step>; 5] = [
+        || vec![Step::Hang],
+        || vec![stream_head(), Step::Hang],
+        || vec![stream_head(), Step::Drip(b": keep-alive\n\n")],
+        || {
+            let notice = b"data: {\"method\":\"notifications/progress\",\"params\":{}}\n\n";
+            vec![stream_head(), Step::Drip(notice)]
+        },
+        // An event that never ends, a byte at a time.
+        || {
+            vec![
+                stream_head(),
+                Step::Write(b"data: ".to_vec()),
+                Step::Drip(b" "),
+            ]
+        },
+    ];
+    for way in ways {
+        for era in ERAS {
+            runs_out(era, way).await;
+        }
+    }
 }
 
 #[tokio::test]
@@ -154,16 +187,31 @@ async fn a_stream_that_ends_or_breaks_before_the_answer_leaves_the_outcome_unkno
         || vec![Step::Write(Vec::new())],
     ];
     for end in ends {
-        let server = Server::start(legacy_call(move |_| end())).await;
-        let outcome = call_on(&server, bounds()).await;
-        assert!(outcome.outcome_unknown);
-        let message = outcome.result.unwrap_err().item_error()["message"].to_string();
-        assert!(
-            message.contains("outcome of this call is unknown"),
-            "{message}"
-        );
-        assert_eq!(server.count("tools/call"), 1, "never a second time");
+        for era in ERAS {
+            check_unknown(&Server::start(with(era, "tools/call", move |_| end())).await).await;
+        }
     }
+    // The newest revision takes up no stream, whatever its events carry.
+    let server = Server::start(with(modern, "tools/call", |_| {
+        vec![
+            stream_head(),
+            Step::Write(b"id: e1\nretry: 20\ndata:\n\n".to_vec()),
+        ]
+    }))
+    .await;
+    check_unknown(&server).await;
+    assert_eq!(server.count("GET"), 0);
+}
+
+async fn check_unknown(server: &Server) {
+    let outcome = call_on(server, bounds()).await;
+    assert!(outcome.outcome_unknown);
+    let message = outcome.result.unwrap_err().item_error()["message"].to_string();
+    assert!(
+        message.contains("outcome of this call is unknown"),
+        "{message}"
+    );
+    assert_eq!(server.count("tools/call"), 1, "never a second time");
 }
 
 /// A server that breaks a call's stream after an event with an id; `again` answers the GETs.
@@ -226,7 +274,7 @@ async fn vain_resumes_are_bounded() {
 }
 
 #[tokio::test]
-async fn a_servers_own_requests_are_refused_and_pings_answered() {
+async fn a_servers_own_requests_are_refused_or_declined_and_pings_answered() {
     let answered = Arc::new(Notify::new());
     let replies = AtomicUsize::new(0);
     let gate = Arc::clone(&answered);
@@ -262,7 +310,12 @@ async fn a_servers_own_requests_are_refused_and_pings_answered() {
             .iter()
             .any(|seen| seen.body["id"] == id && seen.body.get(key).is_some())
     };
-    assert!(of(json!("a"), "error") && of(json!(0), "result") && of(json!(0), "error"));
+    assert!(of(json!("a"), "result") && of(json!(0), "result") && of(json!(0), "error"));
+    assert!(
+        replies
+            .iter()
+            .any(|seen| seen.body["result"]["action"] == "decline")
+    );
     assert!(
         replies
             .iter()
@@ -288,4 +341,18 @@ async fn a_stream_that_ends_leaves_its_connection_usable() {
         pool.close().await;
     }
     assert!(server.seen().iter().all(|seen| seen.connection == 1));
+}
+
+#[tokio::test]
+async fn a_question_where_nobody_listens_ends_with_the_calls_time() {
+    // No stream is opened by GET, and none has to be: a server that asks only there, without
+    // being told that anybody answers, waits in vain.
+    let short = Bounds {
+        call_timeout: Duration::from_millis(300),
+        ..bounds()
+    };
+    let server = Server::start(legacy_call(|_| vec![Step::Hang])).await;
+    let outcome = call_on(&server, short).await;
+    assert!(matches!(outcome.result, Err(CallError::Timeout { .. })));
+    assert_eq!(server.count("GET"), 0);
 }

@@ -1,11 +1,14 @@
 //! 2026-07-28: headers, results, keeping of lists.
 
-use portunus_mcp::{CallError, Tool};
+use std::collections::HashSet;
+
+use portunus_mcp::{CallError, ListErrorKind, Tool};
 use serde_json::{Value, json};
 
 use crate::common::{bounds, pool, raw, spec, text, tool};
 use crate::server::{
-    JSON, Seen, Server, error, event, http, json_answer, modern, result, stream_head, text_result,
+    ERAS, JSON, Seen, Server, error, event, http, json_answer, modern, result, stream_head,
+    text_result, with,
 };
 
 fn check_head(seen: &Seen, method: &str) {
@@ -90,27 +93,98 @@ async fn a_legacy_server_gets_no_mirrored_headers() {
     );
 }
 
-async fn called(answer: Value) -> CallError {
-    let server = Server::start(move |seen: &Seen| match seen.method() {
-        "tools/call" => json_answer(&result(seen, &answer)),
-        _ => modern(seen),
-    })
+/// The error of a call whose every answer is this one, and how often it was sent.
+async fn called(answer: Value) -> (CallError, usize) {
+    let server = Server::start(with(modern, "tools/call", move |seen| {
+        json_answer(&result(seen, &answer))
+    }))
     .await;
     let outcome = pool(bounds())
         .call(&spec(&server.url), &tool("echo"), &raw("{}"))
         .await;
-    assert_eq!(server.count("tools/call"), 1);
     assert!(!outcome.outcome_unknown);
-    outcome.result.unwrap_err()
+    (outcome.result.unwrap_err(), server.count("tools/call"))
 }
 
 #[tokio::test]
-async fn input_is_never_given_and_unknown_kinds_are_refused() {
-    let asked =
-        called(json!({"resultType": "input_required", "requestState": "x".repeat(1 << 20)})).await;
-    assert!(asked.to_string().contains("asks for input"), "{asked}");
-    let task = called(json!({"resultType": "task", "taskId": "1"})).await;
-    assert!(task.to_string().contains("runs as a task"), "{task}");
+async fn questions_to_a_person_are_declined_and_the_call_goes_on() {
+    let server = Server::start(with(modern, "tools/call", |seen| {
+        let params = &seen.body["params"];
+        let answer = match (params["requestState"].as_str(), &params["inputResponses"]) {
+            (None, Value::Null) => json!({"resultType": "input_required", "requestState": "s 1",
+                "inputRequests": {"q": {"method": "elicitation/create", "params": {"message": "?"}}}}),
+            (Some("s 1"), answers) if answers["q"]["action"] == "decline" => {
+                json!({"resultType": "input_required", "requestState": "s 2"})
+            }
+            (Some("s 2"), Value::Null) => json!({"resultType": "input_required",
+                "inputRequests": {"r": {"method": "elicitation/create", "params": {"message": "?"}}}}),
+            (None, answers) if answers["r"]["action"] == "decline" => text_result("without you"),
+            other => panic!("{other:?}"),
+        };
+        json_answer(&result(seen, &answer))
+    }))
+    .await;
+    let outcome = pool(bounds())
+        .call(&spec(&server.url), &tool("echo"), &raw(r#"{"a":1}"#))
+        .await;
+    assert_eq!(text(&outcome), "without you");
+    let calls: Vec<Seen> = server
+        .seen()
+        .into_iter()
+        .filter(|seen| seen.method() == "tools/call")
+        .collect();
+    let ids: HashSet<String> = calls
+        .iter()
+        .map(|seen| seen.body["id"].to_string())
+        .collect();
+    assert_eq!(
+        (calls.len(), ids.len()),
+        (4, 4),
+        "each round is a request of its own"
+    );
+    for call in &calls {
+        check_head(call, "tools/call");
+        assert_eq!(call.body["params"]["arguments"], json!({"a": 1}));
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_declined_ends_the_call() {
+    let asks = |method: &str| json!({"resultType": "input_required", "inputRequests": {"q": {"method": method}}});
+    for (answer, said, times) in [
+        (asks("elicitation/create"), "again and again", 4),
+        (asks("sampling/createMessage"), "not offered", 1),
+        (
+            json!({"resultType": "input_required"}),
+            "without saying which",
+            1,
+        ),
+        (
+            json!({"resultType": "input_required", "requestState": "x".repeat(1 << 20)}),
+            "more state",
+            1,
+        ),
+        (
+            json!({"resultType": "task", "taskId": "1"}),
+            "runs as a task",
+            1,
+        ),
+        (json!({"resultType": "new"}), "unknown kind", 1),
+    ] {
+        let (error, sent) = called(answer).await;
+        assert!(error.to_string().contains(said), "{error}");
+        assert_eq!(sent, times, "{said}");
+    }
+    // Only a call may ask.
+    let server = Server::start(with(modern, "tools/list", |seen| {
+        json_answer(&result(
+            seen,
+            &json!({"resultType": "input_required", "requestState": "s"}),
+        ))
+    }))
+    .await;
+    let error = pool(bounds()).list(&spec(&server.url)).await.unwrap_err();
+    assert_eq!(error.kind, ListErrorKind::Rpc);
 }
 
 #[tokio::test]
@@ -158,15 +232,17 @@ async fn lists_are_kept_as_long_as_the_server_says() {
 
 #[tokio::test]
 async fn a_refused_call_is_not_repeated_but_the_list_is() {
-    for code in [-32602, -32020] {
-        let server = Server::start(move |seen: &Seen| match seen.method() {
-            "tools/call" => http(
+    for (era, code) in ERAS
+        .into_iter()
+        .flat_map(|era| [(era, -32602), (era, -32020)])
+    {
+        let server = Server::start(with(era, "tools/call", move |seen| {
+            http(
                 "400 Bad Request",
                 JSON,
                 &error(seen, code, "changed").to_string(),
-            ),
-            _ => modern(seen),
-        })
+            )
+        }))
         .await;
         let pool = pool(bounds());
         pool.list(&spec(&server.url)).await.unwrap();
@@ -178,4 +254,22 @@ async fn a_refused_call_is_not_repeated_but_the_list_is() {
         assert!(!pool.list(&spec(&server.url)).await.unwrap().cached);
         assert_eq!(server.count("tools/call"), 1);
     }
+}
+
+#[tokio::test]
+async fn a_404_is_no_lost_session_where_there_is_none() {
+    let server = Server::start(with(modern, "tools/call", |_| {
+        http("404 Not Found", "", "")
+    }))
+    .await;
+    let pool = pool(bounds());
+    pool.list(&spec(&server.url)).await.unwrap();
+    let outcome = pool
+        .call(&spec(&server.url), &tool("echo"), &raw("{}"))
+        .await;
+    assert_eq!(outcome.result.unwrap_err().item_error()["code"], 404);
+    assert_eq!(
+        (server.count("tools/call"), server.count("initialize")),
+        (1, 0)
+    );
 }

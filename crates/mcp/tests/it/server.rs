@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -36,11 +37,18 @@ impl Seen {
 pub(crate) enum Step {
     /// Writes.
     Write(Vec<u8>),
+    /// Writes more of an answer whose head has said where it ends.
+    More(Vec<u8>),
+    /// Writes again and again, until the client closes the connection, and notes that.
+    Drip(&'static [u8]),
     /// Waits for a test, or for another request, to say so.
     Wait(Arc<Notify>),
     /// Waits until the client closes the connection, and notes it.
     Hang,
 }
+
+/// Shorter than any bound of a test.
+const DRIP_INTERVAL: Duration = Duration::from_millis(20);
 
 type Script = dyn Fn(&Seen) -> Vec<Step> + Send + Sync;
 
@@ -117,7 +125,7 @@ impl Server {
             .unwrap();
     }
 
-    /// Waits until `times` connections in [`Step::Hang`] were closed by the client.
+    /// Waits until `times` connections in [`Step::Hang`] or [`Step::Drip`] were closed by the client.
     pub(crate) async fn wait_for_closed(&self, times: usize) {
         self.closed
             .clone()
@@ -161,6 +169,15 @@ async fn serve(mut stream: TcpStream, number: usize, desk: &Desk) -> std::io::Re
                 Step::Write(bytes) => {
                     last |= !has_length(&bytes);
                     stream.write_all(&bytes).await?;
+                }
+                Step::More(bytes) => stream.write_all(&bytes).await?,
+                Step::Drip(bytes) => {
+                    let mut pace = tokio::time::interval(DRIP_INTERVAL);
+                    while stream.write_all(bytes).await.is_ok() {
+                        pace.tick().await;
+                    }
+                    desk.closed_count.send_modify(|count| *count += 1);
+                    return Ok(());
                 }
                 Step::Wait(notify) => notify.notified().await,
                 Step::Hang => {
@@ -308,15 +325,30 @@ pub(crate) fn modern(seen: &Seen) -> Vec<Step> {
     }
 }
 
+/// How a well-behaved server of an era answers.
+pub(crate) type Era = fn(&Seen) -> Vec<Step>;
+
+/// Where a rule holds for both eras, its test runs with both of these.
+pub(crate) const ERAS: [Era; 2] = [legacy, modern];
+
+/// A server of `era` that answers `method` in its own way.
+pub(crate) fn with(
+    era: Era,
+    method: &'static str,
+    answer: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static,
+) -> impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static {
+    move |seen| {
+        if seen.method() == method {
+            answer(seen)
+        } else {
+            era(seen)
+        }
+    }
+}
+
 /// A legacy server that answers calls in its own way.
 pub(crate) fn legacy_call(
     call: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static,
 ) -> impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static {
-    move |seen| {
-        if seen.method() == "tools/call" {
-            call(seen)
-        } else {
-            legacy(seen)
-        }
-    }
+    with(legacy, "tools/call", call)
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use portunus_mcp::{Bounds, CallOutcome, Pool};
+use portunus_mcp::{Bounds, CallError, CallOutcome, Pool};
 use serde_json::json;
 
 use crate::common::{bounds, pool, raw, spec, text, tool};
@@ -237,4 +237,50 @@ async fn a_stream_that_died_in_stock_is_not_used() {
     server.wait_for_ended(1).await;
     assert_eq!(text(&call(&pool, &server).await), "stream 1");
     assert_eq!(server.count("tools/call"), 2);
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_opened_anew_ends_the_call_in_time() {
+    let opened = AtomicUsize::new(0);
+    let server = Server::start(move |seen: &Seen| match seen.method() {
+        "initialize" if opened.fetch_add(1, Ordering::Relaxed) > 0 => vec![Step::Hang],
+        "tools/call" => http("404 Not Found", JSON, "session not found"),
+        _ => legacy(seen),
+    })
+    .await;
+    let pool = pool(Bounds {
+        list_timeout: Duration::from_millis(500),
+        ..bounds()
+    });
+    pool.list(&spec(&server.url)).await.unwrap();
+    let outcome = call(&pool, &server).await;
+    // The call itself was refused: whatever the new session comes to, the tool did not run.
+    assert!(!outcome.outcome_unknown);
+    let error = outcome.result.unwrap_err();
+    assert!(matches!(error, CallError::Timeout { .. }), "{error:?}");
+    assert_eq!(
+        (server.count("tools/call"), server.count("initialize")),
+        (1, 2)
+    );
+}
+
+/// A server may have done the work before it noticed that the session is gone.
+#[tokio::test]
+async fn a_call_that_was_under_way_when_the_session_went_is_not_sent_again() {
+    let answers: [Loss; 2] = [
+        |seen| {
+            vec![
+                stream_head(),
+                crate::server::event(&error(seen, -32001, "Session not found")),
+            ]
+        },
+        |_| vec![stream_head(), Step::Write(b": working\n\n".to_vec())],
+    ];
+    for answer in answers {
+        let server = forgetful("tools/call", answer).await;
+        let pool = pool(bounds());
+        pool.list(&spec(&server.url)).await.unwrap();
+        assert!(call(&pool, &server).await.result.is_err());
+        assert_eq!(server.count("tools/call"), 1);
+    }
 }

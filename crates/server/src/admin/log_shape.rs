@@ -133,7 +133,8 @@ fn body(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }
 
-fn time(ms: i64) -> Option<String> {
+/// RFC 3339 with milliseconds.
+pub(super) fn time(ms: i64) -> Option<String> {
     Timestamp::from_millisecond(ms)
         .ok()
         .map(|at| format!("{at:.3}"))

@@ -2,6 +2,7 @@
 //! queries are read in `snake_case` and `camelCase`, because Portkey's SDKs send both.
 
 pub mod api_keys;
+pub mod approvals;
 mod host;
 pub mod log_filter;
 pub mod log_shape;

@@ -424,7 +424,7 @@ pub async fn update(ask: Ask, Path(slug): Path<String>, request: Request) -> Ans
 fn change(app: &App, row: &mut VirtualKeyRow, asked: &VirtualKeyBody) -> Result<(), Refusal> {
     let provider = asked.provider.as_deref().map(provider_of).transpose()?;
     let fixed = [
-        ("provider", provider.map(|one| one.name()), &row.provider),
+        ("provider", provider.map(Provider::name), &row.provider),
         ("slug", asked.slug.as_deref(), &row.slug),
     ];
     for (param, new, now) in fixed {

@@ -3,6 +3,8 @@
 pub mod models;
 pub mod reply;
 pub mod responses;
+pub mod stored;
+mod unserved;
 
 use crate::auth::{Caller, without_credentials};
 use crate::marks::Marks;

@@ -1,13 +1,17 @@
 //! `POST /v1/responses`: bytes and headers to the gateway; nothing else.
 
-use super::{call, reply};
+use super::{call, reply, unserved};
 use crate::answer::Refusal;
-use crate::app::Shared;
+use crate::api::reply::Place;
+use crate::app::{App, Shared};
 use crate::auth::Caller;
 use crate::body;
 use crate::marks::Marks;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use bytes::Bytes;
+use http::HeaderMap;
 
 /// Creates a model response: OpenAI's Responses API, with remote MCP tools for every model.
 ///
@@ -32,13 +36,26 @@ pub async fn create(
     caller: Caller,
     request: Request,
 ) -> Result<Response, Refusal> {
-    caller.require(&["completions.write"])?;
-    let place = app.admission.enter(&app.metrics)?;
     let (parts, body) = request.into_parts();
-    let body = body::json_bytes(&parts.headers, body, &app.settings.limits).await?;
+    let taken = take(&app, &caller, &parts.headers, body).await;
+    let (place, body) =
+        taken.inspect_err(|refusal| unserved::file(&app, &marks, &caller.principal, refusal))?;
     let call = call(marks, caller, parts.headers, body);
     tokio::select! {
         reply = app.gateway.responses(call) => Ok(reply::with_place(reply, place, &app.life)),
         () = app.life.cut.cancelled() => Err(reply::cut()),
     }
+}
+
+/// A place among the requests at work, and the body.
+async fn take(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Place, Bytes), Refusal> {
+    caller.require(&["completions.write"])?;
+    let place = app.admission.enter(&app.metrics)?;
+    let body = body::json_bytes(headers, body, &app.settings.limits).await?;
+    Ok((place, body))
 }

@@ -16,15 +16,16 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(global: &Global, args: &Args) -> Result<ExitCode> {
-    let settings = match (&global.data_dir, &global.listen) {
-        (None, None) => None,
-        _ => Some(global.settings()?),
+    // Of a set-up that may be there, the demo takes the address alone, and only when asked to.
+    let named = global.listen.is_some() || super::environment("PORTUNUS_LISTEN").is_some();
+    let listen = if named {
+        Some(global.settings()?.listen)
+    } else {
+        None
     };
     let stage = Stage {
         data_dir: global.data_dir.as_ref().map(Into::into),
-        listen: settings
-            .filter(|_| global.listen.is_some())
-            .map(|settings| settings.listen),
+        listen,
         question: args.question.clone(),
         once: args.once,
     };

@@ -21,11 +21,19 @@ pub(super) enum Command {
     Rotate(Rotate),
 }
 
+/// Where a row is.
 #[derive(Debug, Args)]
 pub(super) struct Place {
     /// Workspace, by id or slug [default: the default one]
     #[arg(long)]
-    workspace: Option<String>,
+    pub(super) workspace: Option<String>,
+}
+
+impl Place {
+    /// `path`, in this workspace.
+    pub(super) fn of(&self, path: &str) -> String {
+        format!("{path}{}", query(self.workspace.as_deref()))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -141,47 +149,26 @@ pub(super) fn segment(id: &str) -> String {
 }
 
 async fn list(link: &Link, out: Out, place: &Place) -> Result<()> {
-    let path = format!("/v1/api-keys{}", query(place.workspace.as_deref()));
-    let found = link.call(Method::GET, &path, None).await?;
-    if out.is_json() {
-        out.json(&found);
-        return Ok(());
-    }
-    let columns = [
-        "id",
-        "name",
-        "key",
-        "status",
-        "scopes",
-        "last_used_at",
-        "expires_at",
-    ];
-    let rows = found["data"].as_array().cloned().unwrap_or_default();
-    let rows: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| columns.iter().map(|name| cell(&row[*name])).collect())
-        .collect();
-    out.table(
+    let found = link
+        .call(Method::GET, &place.of("/v1/api-keys"), None)
+        .await?;
+    out.list(
+        &found,
         &[
-            "ID",
-            "NAME",
-            "KEY",
-            "STATUS",
-            "SCOPES",
-            "LAST USED",
-            "EXPIRES",
+            ("ID", "id"),
+            ("NAME", "name"),
+            ("KEY", "key"),
+            ("STATUS", "status"),
+            ("SCOPES", "scopes"),
+            ("LAST USED", "last_used_at"),
+            ("EXPIRES", "expires_at"),
         ],
-        &rows,
     );
     Ok(())
 }
 
 async fn revoke(link: &Link, out: Out, one: &One) -> Result<()> {
-    let path = format!(
-        "/v1/api-keys/{}{}",
-        segment(&one.id),
-        query(one.place.workspace.as_deref())
-    );
+    let path = one.place.of(&format!("/v1/api-keys/{}", segment(&one.id)));
     link.call(Method::DELETE, &path, None).await?;
     if out.is_json() {
         out.json(&json!({"id": one.id, "revoked": true}));
@@ -192,9 +179,8 @@ async fn revoke(link: &Link, out: Out, one: &One) -> Result<()> {
 }
 
 async fn rotate(link: &Link, out: Out, args: &Rotate) -> Result<()> {
-    let one = &args.one;
-    let query = query(one.place.workspace.as_deref());
-    let path = format!("/v1/api-keys/{}/rotate{query}", segment(&one.id));
+    let path = format!("/v1/api-keys/{}/rotate", segment(&args.one.id));
+    let path = args.one.place.of(&path);
     let body = json!({"key_transition_period_ms": args.grace_seconds.saturating_mul(1_000)});
     shown_once(out, &link.call(Method::POST, &path, Some(body)).await?);
     Ok(())

@@ -1,21 +1,22 @@
-//! How a command reaches the admin API: the gateway that runs, or, when none runs, the same API
-//! built for the moment on the data folder.
+//! How a command reaches the admin API: the gateway that works on the data folder, through its
+//! socket; else one that answers on the address; else the same API built for the moment on the
+//! data folder.
 
 use super::serve::announce;
 use super::{Global, environment};
 use crate::app::{App, Shared};
-use crate::first_start;
-use crate::router;
+use crate::{first_start, local, router};
 use anyhow::{Context, Result, bail};
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full, Limited};
 use portunus_egress::{AllowList, Client, Limits, SendError, Zone};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tower::ServiceExt;
 
@@ -31,8 +32,32 @@ pub(super) struct Link {
 }
 
 enum To {
-    Running { client: Client, base: String },
+    Socket { data_dir: PathBuf },
+    Address { client: Client, base: String },
     Here { app: Shared, router: Router },
+}
+
+/// An answer without end, piece by piece.
+pub(super) enum Pieces {
+    Socket(local::Answer),
+    Address(portunus_egress::Body),
+}
+
+impl Pieces {
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// When the gateway goes away.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>> {
+        match self {
+            Self::Address(body) => Ok(body.chunk().await?),
+            Self::Socket(answer) => match answer.response.frame().await.transpose()? {
+                // Trailers are no piece of the answer.
+                Some(frame) => Ok(Some(frame.into_data().unwrap_or_default())),
+                None => Ok(None),
+            },
+        }
+    }
 }
 
 impl Link {
@@ -43,25 +68,23 @@ impl Link {
     /// cannot be opened.
     pub(super) async fn open(global: &Global) -> Result<Self> {
         let settings = global.settings()?;
-        let base = format!("http://{}", reachable(settings.listen));
-        let client = client(settings.listen)?;
-        // With TLS the name in the certificate is not known here: use the data folder.
-        if settings.tls_files().is_none()
-            && settings.listen.port() != 0
-            && runs(&client, &base).await?
+        if let Some(to) = running(
+            settings.listen,
+            settings.tls_files().is_some(),
+            &settings.data_dir,
+        )
+        .await?
         {
             let token = first_start::existing_admin_token(&settings.data_dir, &environment)?;
             let token = token.with_context(|| {
                 format!(
-                    "a gateway runs on {base}, but {} holds no admin token: pass its --data-dir, \
+                    "a gateway runs on {}, but {} holds no admin token: pass its --data-dir, \
                      or set PORTUNUS_ADMIN_TOKEN",
+                    settings.listen,
                     settings.data_dir.display()
                 )
             })?;
-            return Ok(Self {
-                token,
-                to: To::Running { client, base },
-            });
+            return Ok(Self { token, to });
         }
         let data_dir = settings.data_dir.clone();
         let app = App::build(settings, &environment).await?;
@@ -85,7 +108,13 @@ impl Link {
         body: Option<Value>,
     ) -> Result<Value> {
         let (status, bytes) = match &self.to {
-            To::Running { client, base } => {
+            To::Socket { data_dir } => {
+                let request = self.request(method, path, body)?;
+                let answer = over_socket(data_dir, request).await?.response;
+                let status = answer.status();
+                (status, whole(answer.into_body()).await?)
+            }
+            To::Address { client, base } => {
                 let request = self.request(method, &format!("{base}{path}"), body)?;
                 let answer = client
                     .send(Zone::Provider, request, Limits::default())
@@ -95,10 +124,8 @@ impl Link {
             To::Here { router, .. } => {
                 let request = self.request(method, path, body)?.map(Body::from);
                 let answer = router.clone().oneshot(request).await?;
-                (
-                    answer.status(),
-                    answer.into_body().collect().await?.to_bytes(),
-                )
+                let status = answer.status();
+                (status, whole(answer.into_body()).await?)
             }
         };
         let value: Value = serde_json::from_slice(&bytes)
@@ -116,30 +143,41 @@ impl Link {
         bail!("{message}")
     }
 
-    /// An endless answer, piece by piece; only a running gateway has one.
+    /// An endless answer; only a running gateway has one.
     ///
     /// # Errors
     /// When no gateway runs, and when it refuses.
-    pub(super) async fn stream(&self, path: &str) -> Result<portunus_egress::Body> {
-        let To::Running { client, base } = &self.to else {
-            bail!("no gateway runs that could be followed: start one with `portunus`");
+    pub(super) async fn stream(&self, path: &str) -> Result<Pieces> {
+        let (status, pieces) = match &self.to {
+            To::Socket { data_dir } => {
+                let request = self.request(Method::GET, path, None)?;
+                let answer = over_socket(data_dir, request).await?;
+                (answer.response.status(), Pieces::Socket(answer))
+            }
+            To::Address { client, base } => {
+                let request = self.request(Method::GET, &format!("{base}{path}"), None)?;
+                let limits = Limits {
+                    max_body_bytes: Some(usize::MAX),
+                    ..Limits::default()
+                };
+                let answer = client.send(Zone::Provider, request, limits).await?;
+                (answer.status, Pieces::Address(answer.body))
+            }
+            To::Here { .. } => {
+                bail!("no gateway runs that could be followed: start one with `portunus`")
+            }
         };
-        let request = self.request(Method::GET, &format!("{base}{path}"), None)?;
-        let limits = Limits {
-            max_body_bytes: Some(usize::MAX),
-            ..Limits::default()
-        };
-        let answer = client.send(Zone::Provider, request, limits).await?;
-        if !answer.status.is_success() {
-            bail!("the gateway answered {}", answer.status);
+        if !status.is_success() {
+            bail!("the gateway answered {status}");
         }
-        Ok(answer.body)
+        Ok(pieces)
     }
 
     fn request(&self, method: Method, uri: &str, body: Option<Value>) -> Result<Request<Bytes>> {
         let builder = Request::builder()
             .method(method)
             .uri(uri)
+            .header(header::HOST, "localhost")
             .header("x-portkey-api-key", self.token.expose_secret());
         let request = match body {
             Some(value) => builder
@@ -156,6 +194,36 @@ impl Link {
             app.close().await;
         }
     }
+}
+
+/// The gateway that runs, if one does. Which certificate one with TLS has is not known here: it
+/// is reached through its socket alone.
+async fn running(listen: SocketAddr, tls: bool, data_dir: &Path) -> Result<Option<To>> {
+    if local::connect(data_dir).await?.is_some() {
+        let data_dir = data_dir.to_owned();
+        return Ok(Some(To::Socket { data_dir }));
+    }
+    let base = format!("http://{}", reachable(listen));
+    let client = client(listen)?;
+    let found = !tls && listen.port() != 0 && runs(&client, &base).await?;
+    Ok(found.then_some(To::Address { client, base }))
+}
+
+async fn over_socket(data_dir: &Path, request: Request<Bytes>) -> Result<local::Answer> {
+    let stream = local::connect(data_dir).await?;
+    let stream = stream.context("the gateway has just ended")?;
+    local::send(stream, request.map(Full::new)).await
+}
+
+/// A whole body, within bounds.
+async fn whole<B>(body: B) -> Result<Bytes>
+where
+    B: http_body_util::BodyExt<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+{
+    let collected = Limited::new(body, ANSWER_MAX_BYTES).collect().await;
+    collected
+        .map(http_body_util::Collected::to_bytes)
+        .map_err(|error| anyhow::anyhow!(error))
 }
 
 /// A client that reaches the gateway's own address and nothing else that is not public.

@@ -3,12 +3,12 @@
 use super::Global;
 use super::key::{query, segment};
 use super::link::Link;
-use super::out::{Out, cell, cut};
+use super::out::{Out, cell, complain, cut};
 use crate::demo::waterfall;
 use anyhow::{Context, Result};
 use http::Method;
 use portunus_protocol::sse::Decoder;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::process::ExitCode;
 
 /// Longest event of the log stream.
@@ -97,17 +97,15 @@ async fn follow(link: &Link, out: Out, args: &Args) -> Result<()> {
     if !out.is_json() {
         heading(out);
     }
-    while let Some(bytes) = body.chunk().await? {
+    while let Some(bytes) = body.next().await? {
         for frame in decoder.push(&bytes)? {
             let value: Value = serde_json::from_str(&frame.data).context("a log row")?;
             match (frame.event.as_deref(), out.is_json()) {
                 (Some("log"), true) => out.json_line(&value),
                 (Some("log"), false) => out.line(&row_text(out, &value)),
-                _ => {
-                    super::out::complain(&format!(
-                        "(too fast: {} rows passed over)",
-                        value["rows"]
-                    ));
+                (_, true) => complain(&json!({"lagged": value["rows"]}).to_string()),
+                (_, false) => {
+                    complain(&format!("(too fast: {} rows passed over)", value["rows"]));
                 }
             }
         }

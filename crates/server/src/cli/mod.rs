@@ -4,6 +4,7 @@
 //! and logs speak the admin API, to the running gateway or, when none runs, to one built for
 //! the moment on the data folder ([`link`]).
 
+mod approvals;
 mod check;
 mod demo;
 mod key;
@@ -12,6 +13,7 @@ mod logs;
 pub mod out;
 mod schema;
 mod serve;
+mod vault;
 mod virtual_key;
 
 use crate::settings::{self, Given, Settings, Sources};
@@ -99,6 +101,16 @@ enum Command {
         #[command(subcommand)]
         command: virtual_key::Command,
     },
+    /// Tool calls that wait for a person
+    Approvals {
+        #[command(subcommand)]
+        command: approvals::Command,
+    },
+    /// The master key that seals the virtual keys
+    Vault {
+        #[command(subcommand)]
+        command: vault::Command,
+    },
     /// The request log: the newest rows, one in full, or as they come
     Logs(logs::Args),
 }
@@ -168,16 +180,38 @@ fn environment(name: &str) -> Option<String> {
 /// Runs the command line of the process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let json = cli.global.output == Form::Json;
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")
         .and_then(|runtime| runtime.block_on(run(cli)));
     outcome.unwrap_or_else(|error| {
-        out::complain(&format!("portunus: {error:#}"));
+        out::fail(json, &format!("{error:#}"));
         ExitCode::FAILURE
     })
+}
+
+/// Help and version, or what is wrong with the command line.
+fn usage(error: &clap::Error) -> ExitCode {
+    let words: Vec<String> = std::env::args().collect();
+    if error.use_stderr() && asks_json(&words) {
+        out::fail(true, error.to_string().trim_end());
+    } else {
+        let _reader_gone = error.print();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// Whether JSON is asked for in a command line that cannot be parsed.
+fn asks_json(words: &[String]) -> bool {
+    let pair = |pair: &[String]| matches!(pair[0].as_str(), "-o" | "--output") && pair[1] == "json";
+    let one = |word: &String| matches!(word.as_str(), "-ojson" | "-o=json" | "--output=json");
+    words.windows(2).any(pair) || words.iter().any(one)
 }
 
 async fn run(cli: Cli) -> Result<ExitCode> {
@@ -191,6 +225,8 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         } => schema::run(),
         Command::Key { command } => key::run(global, command).await,
         Command::VirtualKey { command } => virtual_key::run(global, command).await,
+        Command::Approvals { command } => approvals::run(global, command).await,
+        Command::Vault { command } => vault::run(global, command).await,
         Command::Logs(args) => logs::run(global, &args).await,
     }
 }

@@ -1,7 +1,7 @@
 //! What the commands print: text for people, JSON for programs. A reader that goes away
 //! (`portunus logs | head`) is no error.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::{IsTerminal, Write, stderr, stdout};
 
 /// Where a command prints and in which form.
@@ -72,6 +72,25 @@ impl Out {
         }
     }
 
+    /// The `data` of a list of the API; each column is a heading and a field's name.
+    pub fn list(self, found: &Value, columns: &[(&str, &str)]) {
+        if self.json {
+            return self.json(found);
+        }
+        let rows = found["data"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let cells = |row: &Value| {
+            columns
+                .iter()
+                .map(|(_, field)| cell(&row[*field]))
+                .collect()
+        };
+        let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
+        self.table(&headings, &rows.iter().map(cells).collect::<Vec<_>>());
+    }
+
     /// Text that stands out.
     #[must_use]
     pub fn bold(self, text: &str) -> String {
@@ -115,6 +134,15 @@ impl Out {
 /// One line on standard error.
 pub fn complain(text: &str) {
     let _nobody_listens = writeln!(stderr(), "{text}");
+}
+
+/// Why a command ends badly, on standard error, in the form that was asked for.
+pub fn fail(json: bool, message: &str) {
+    if json {
+        complain(&json!({"error": {"message": message}}).to_string());
+    } else {
+        complain(&format!("portunus: {message}"));
+    }
 }
 
 /// Foreign text for a terminal: control characters become `\u{…}`, so that no escape code in a

@@ -2,7 +2,7 @@
 //! input or from a file, never in the arguments.
 
 use super::Global;
-use super::key::{query, segment};
+use super::key::{Place, segment};
 use super::link::Link;
 use super::out::{Out, cell, complain};
 use anyhow::{Context, Result, bail};
@@ -30,13 +30,6 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Place {
-    /// Workspace, by id or slug [default: the default one]
-    #[arg(long)]
-    workspace: Option<String>,
-}
-
-#[derive(Debug, Args)]
 pub(super) struct One {
     /// Its slug
     slug: String,
@@ -59,6 +52,9 @@ struct Fields {
     /// Base URL of the provider, where it is not the usual one
     #[arg(long, value_name = "URL")]
     custom_host: Option<String>,
+    /// Name of the resource, in place of the base URL (azure-openai)
+    #[arg(long, value_name = "NAME")]
+    resource_name: Option<String>,
     /// A remark
     #[arg(long)]
     note: Option<String>,
@@ -155,11 +151,14 @@ impl Secret {
 
 impl Fields {
     fn put(self, body: &mut Map<String, Value>) {
-        body.extend(
-            self.custom_host
-                .map(|url| ("custom_host".into(), url.into())),
-        );
-        body.extend(self.note.map(|note| ("note".into(), note.into())));
+        let fields = [
+            ("custom_host", self.custom_host),
+            ("resource_name", self.resource_name),
+            ("note", self.note),
+        ];
+        for (name, value) in fields {
+            body.extend(value.map(|value| (name.to_owned(), value.into())));
+        }
     }
 }
 
@@ -194,31 +193,20 @@ async fn create(link: &Link, out: Out, args: Create) -> Result<()> {
 }
 
 async fn list(link: &Link, out: Out, place: &Place) -> Result<()> {
-    let path = format!("/v1/virtual-keys{}", query(place.workspace.as_deref()));
-    let found = link.call(Method::GET, &path, None).await?;
-    if out.is_json() {
-        out.json(&found);
-        return Ok(());
-    }
-    let columns = [
-        "slug",
-        "provider",
-        "masked_key",
-        "custom_host",
-        "source",
-        "status",
-        "name",
-    ];
-    let rows = found["data"].as_array().cloned().unwrap_or_default();
-    let rows: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| columns.iter().map(|name| cell(&row[*name])).collect())
-        .collect();
-    out.table(
+    let found = link
+        .call(Method::GET, &place.of("/v1/virtual-keys"), None)
+        .await?;
+    out.list(
+        &found,
         &[
-            "SLUG", "PROVIDER", "KEY", "HOST", "SOURCE", "STATUS", "NAME",
+            ("SLUG", "slug"),
+            ("PROVIDER", "provider"),
+            ("KEY", "masked_key"),
+            ("HOST", "custom_host"),
+            ("SOURCE", "source"),
+            ("STATUS", "status"),
+            ("NAME", "name"),
         ],
-        &rows,
     );
     Ok(())
 }
@@ -249,8 +237,9 @@ async fn update(link: &Link, out: Out, args: Update) -> Result<()> {
 }
 
 async fn delete(link: &Link, out: Out, one: &One) -> Result<()> {
-    let query = query(one.place.workspace.as_deref());
-    let path = format!("/v1/virtual-keys/{}{query}", segment(&one.slug));
+    let path = one
+        .place
+        .of(&format!("/v1/virtual-keys/{}", segment(&one.slug)));
     link.call(Method::DELETE, &path, None).await?;
     if out.is_json() {
         out.json(&json!({"slug": one.slug, "deleted": true}));

@@ -18,13 +18,17 @@ use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use portunus_egress::{Client, Limits, Zone};
 use portunus_protocol::sse::Decoder;
-use portunus_store::DEFAULT_WORKSPACE_ID;
+use portunus_store::{DEFAULT_WORKSPACE_ID, LogSummary};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use show::Show;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +36,8 @@ use tokio_util::sync::CancellationToken;
 pub const QUESTION: &str = "What happens to the authorization of an MCP tool?";
 /// Longest event that is read.
 const EVENT_MAX_BYTES: usize = 4 << 20;
+/// How long the log row may take after the answer.
+const ROW_WAIT: Duration = Duration::from_secs(20);
 
 /// What the demo is to show, and where.
 #[derive(Debug)]
@@ -76,9 +82,13 @@ pub async fn run(stage: Stage, out: Out, environment: Environment<'_>) -> Result
         () = signals.next() => Ok(false),
     };
     if matches!(outcome, Ok(true)) {
-        try_next(out, &running);
-        signals.next().await;
-        out.line("");
+        if out.is_json() {
+            signals.next().await;
+        } else {
+            try_next(out, &running);
+            signals.next().await;
+            out.line("");
+        }
     }
     running.stop.cancel();
     while running.tasks.join_next().await.is_some() {}
@@ -167,6 +177,9 @@ async fn gateway(
 }
 
 fn introduce(out: Out, running: &Running, folder: &Folder) {
+    if out.is_json() {
+        return;
+    }
     let end = if folder.temporary {
         ", removed at the end"
     } else {
@@ -189,18 +202,44 @@ fn introduce(out: Out, running: &Running, folder: &Folder) {
 
 /// The request, the answer, the log row.
 async fn perform(out: Out, running: &Running, question: &str) -> Result<()> {
+    let say = |text: &str| {
+        if !out.is_json() {
+            out.line(text);
+        }
+    };
     let body = request_body("demo", "portunus", &running.mcp_url, question);
-    out.line(&out.bold("Request"));
-    out.line(&curl(&running.base, "demo", &body));
-    out.line(&out.bold("Answer, as it streams"));
+    say(&out.bold("Request"));
+    say(&curl(&running.base, "demo", &body));
+    say(&out.bold("Answer, as it streams"));
+    let mut stored = running.app.log.subscribe();
     let request_id = ask(out, running, &body).await?;
-    out.line("");
-    out.line(&out.bold("The row that it left in the log"));
-    running.app.log.flush().await;
-    let log = row(&running.app, &request_id).await?;
-    waterfall::print(out, &log);
-    out.line("");
+    say("");
+    say(&out.bold("The row that it left in the log"));
+    let row = tokio::time::timeout(ROW_WAIT, filed(&mut stored, &request_id)).await;
+    let row = row.context("the request left no log row")??;
+    let log = detail(&running.app, &row.request.id).await?;
+    if out.is_json() {
+        out.json_line(&log);
+    } else {
+        waterfall::print(out, &log);
+    }
+    say("");
     Ok(())
+}
+
+/// The row of a request, once it is stored.
+async fn filed(
+    stored: &mut Receiver<Arc<LogSummary>>,
+    request_id: &str,
+) -> Result<Arc<LogSummary>> {
+    loop {
+        match stored.recv().await {
+            Ok(row) if row.request.request_id == request_id => return Ok(row),
+            // Somebody else's request, or a crowd of them.
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => bail!("the request log has ended"),
+        }
+    }
 }
 
 /// The request of the issue, to the demo model.
@@ -263,22 +302,10 @@ async fn ask(out: Out, running: &Running, body: &Value) -> Result<String> {
     id.context("the answer has no request id")
 }
 
-/// The log row of a request, in the shape of the admin API.
-async fn row(app: &App, request_id: &str) -> Result<Value> {
-    let filter = portunus_store::LogFilter::default();
-    let (rows, _) = app
-        .store
-        .list_logs(DEFAULT_WORKSPACE_ID, &filter, 10, None)
-        .await?;
-    let found = rows.iter().find(|row| row.request.request_id == request_id);
-    let id = found
-        .map(|row| row.request.id.clone())
-        .context("the request left no log row")?;
-    let log = app
-        .store
-        .log(DEFAULT_WORKSPACE_ID, &id)
-        .await?
-        .context("the log row is gone")?;
+/// A log row with everything in it, in the shape of the admin API.
+async fn detail(app: &App, id: &str) -> Result<Value> {
+    let log = app.store.log(DEFAULT_WORKSPACE_ID, id).await?;
+    let log = log.context("the log row is gone")?;
     Ok(crate::admin::log_shape::detail(&log))
 }
 

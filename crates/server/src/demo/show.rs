@@ -34,6 +34,9 @@ impl Show {
 
     /// Takes one event.
     pub(super) fn event(&mut self, event: &Value) {
+        if self.out.is_json() {
+            return self.item_alone(event);
+        }
         match event["type"].as_str().unwrap_or_default() {
             "response.created" => {
                 self.response_id = event["response"]["id"].as_str().map(str::to_owned);
@@ -42,8 +45,17 @@ impl Show {
             "response.output_text.delta" => self.write(event["delta"].as_str().unwrap_or_default()),
             "response.output_item.done" => self.item(&event["item"]),
             "response.completed" | "response.incomplete" | "response.failed" => self.end(event),
-            "error" => self.head("✗", "error", &cell(&event["message"])),
+            "error" => self.head("✗", "error", &error_text(&event["error"])),
             _ => {}
+        }
+    }
+
+    /// For a program: the items as they end, each on a line.
+    fn item_alone(&mut self, event: &Value) {
+        if event["type"] == "response.output_item.done" {
+            self.out.json_line(&event["item"]);
+        } else if let Some(status) = event["response"]["status"].as_str() {
+            self.status = Some(status.to_owned());
         }
     }
 

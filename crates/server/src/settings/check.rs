@@ -98,6 +98,7 @@ fn bounds(s: &Settings) -> Vec<Problem> {
         ("limits.concurrency", s.limits.concurrency),
         ("limits.turns", s.limits.turns as usize),
         ("limits.turn_bytes", s.limits.turn_bytes),
+        ("limits.tool_calls", s.limits.tool_calls as usize),
         ("limits.parallel_tool_calls", s.limits.parallel_tool_calls),
         ("limits.tool_output_bytes", s.limits.tool_output_bytes),
         ("limits.mcp_servers", s.limits.mcp_servers),
@@ -115,7 +116,20 @@ fn bounds(s: &Settings) -> Vec<Problem> {
         8 << 10,
         16 << 20,
     );
-    times.chain(sizes).chain(head).collect()
+    let lives = [
+        ("state.response_days", s.state.response_days, 3_650),
+        ("state.approval_hours", s.state.approval_hours, 8_760),
+    ];
+    let lives = lives
+        .into_iter()
+        .filter_map(|(path, value, most)| range(path, value.into(), 1, most));
+    let kept = range("log.retention_days", s.log.retention_days.into(), 0, 36_500);
+    times
+        .chain(sizes)
+        .chain(lives)
+        .chain(head)
+        .chain(kept)
+        .collect()
 }
 
 fn range(path: &str, value: u64, least: u64, most: u64) -> Option<Problem> {

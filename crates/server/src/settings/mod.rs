@@ -43,6 +43,8 @@ pub struct Settings {
     pub log: Log,
     /// Bounds of what is taken in, and of one request's work.
     pub limits: Limits,
+    /// What outlives a request: responses and requests for approval.
+    pub state: State,
     /// What answers show.
     pub response: Answers,
     /// Metrics.
@@ -65,6 +67,7 @@ impl Default for Settings {
             providers: Providers::default(),
             log: Log::default(),
             limits: Limits::default(),
+            state: State::default(),
             response: Answers::default(),
             metrics: Metrics::default(),
             tls: Tls::default(),
@@ -240,6 +243,8 @@ pub struct Log {
     pub batch: usize,
     /// Longest wait of a row before it is written, in milliseconds.
     pub flush_ms: u64,
+    /// How long a row is kept, in days; 0 keeps it for ever.
+    pub retention_days: u32,
     /// Form of the process's own log.
     pub format: LogFormat,
     /// What the process's own log says: a level, or directives such as
@@ -255,6 +260,7 @@ impl Default for Log {
             queue: 4_096,
             batch: 256,
             flush_ms: 200,
+            retention_days: 30,
             format: LogFormat::Text,
             level: "info".to_owned(),
         }
@@ -287,6 +293,8 @@ pub struct Limits {
     pub request_timeout_ms: u64,
     /// Most bytes that one model turn may give.
     pub turn_bytes: usize,
+    /// Most calls of MCP tools in one response, however many `max_tool_calls` asks for.
+    pub tool_calls: u32,
     /// Most tool calls at work at a time within one request.
     pub parallel_tool_calls: usize,
     /// Most bytes of one tool result that the model and the answer get.
@@ -309,9 +317,30 @@ impl Default for Limits {
             turns: 32,
             request_timeout_ms: 900_000,
             turn_bytes: 32 << 20,
+            tool_calls: 256,
             parallel_tool_calls: 8,
             tool_output_bytes: 1 << 20,
             mcp_servers: 32,
+        }
+    }
+}
+
+/// What outlives a request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct State {
+    /// How long a response is kept for `previous_response_id` and `GET /v1/responses/{id}`, in
+    /// days. A request with `store: false` is not kept at all.
+    pub response_days: u32,
+    /// How long a request for approval can be answered, in hours.
+    pub approval_hours: u32,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            response_days: 30,
+            approval_hours: 24,
         }
     }
 }

@@ -113,6 +113,12 @@ async fn paths_are_exact() {
         "/v1/models%00",
         "/openapi.json/",
         "/livez/x",
+        "/v1/responses/",
+        "/v1/responses/resp_1/",
+        "/v1/responses/resp_1/cancel/",
+        "/v1/responses/resp_1/Input_items",
+        "/v1/portunus/approvals/",
+        "/v1/portunus/approvals/mcpr_1/",
     ] {
         let answer = gateway.call(ADMIN, "GET", path, None).await;
         assert_eq!(answer.status, 404, "{path}");
@@ -128,6 +134,18 @@ async fn paths_are_exact() {
     ] {
         let answer = gateway.call(&logs_scope, "GET", path, None).await;
         assert_eq!(answer.status, 404, "{path}: {}", answer.text);
+    }
+    let caller = gateway.caller().await;
+    for path in [
+        "/v1/responses/%2e%2e",
+        "/v1/responses/resp_1%00",
+        "/v1/responses//input_items",
+        "/v1/responses/resp_1%2finput_items",
+        "/v1/responses/..%2fmodels/input_items",
+    ] {
+        let answer = gateway.call(&caller, "GET", path, None).await;
+        assert_eq!(answer.status, 404, "{path}: {}", answer.text);
+        both_shapes(&answer);
     }
     // Not UTF-8 once decoded.
     let answer = gateway.call(&logs_scope, "GET", "/v1/logs/%ff", None).await;

@@ -22,7 +22,7 @@ pub(crate) const ENVIRONMENT_KEY: &str = "sk-environment-canary-0001";
 pub(crate) struct Gateway {
     pub(crate) app: Shared,
     pub(crate) router: Router,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// An answer, read whole.
@@ -68,7 +68,18 @@ impl Gateway {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::on(tempfile::tempdir().unwrap(), change).await
+    }
+
+    /// Another process on the same data folder.
+    pub(crate) async fn restarted(self, change: impl FnOnce(&mut Settings)) -> Self {
+        let Self { app, folder, .. } = self;
+        app.close().await;
+        app.store.close().await;
+        Self::on(folder, change).await
+    }
+
+    async fn on(folder: TempDir, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings {
             data_dir: folder.path().join("data"),
             ..Settings::default()
@@ -79,7 +90,7 @@ impl Gateway {
         Self {
             app,
             router,
-            _folder: folder,
+            folder,
         }
     }
 

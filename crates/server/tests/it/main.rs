@@ -8,6 +8,12 @@
 
 mod admin;
 mod answers;
+mod approval_cli;
+mod approval_console;
+mod approvals;
 mod harness;
+mod mcp;
 mod process;
 mod roles;
+mod stored;
+mod trip;

@@ -517,5 +517,5 @@ fn what_outlives_grace_is_told_and_filed() {
     let list: Value = serde_json::from_slice(&output.stdout).unwrap();
     let rows = list["data"].as_array().unwrap();
     let outcomes: Vec<&Value> = rows.iter().map(|row| &row["outcome"]).collect();
-    assert_eq!(outcomes, ["canceled", "canceled"]);
+    assert_eq!(outcomes, ["failed", "failed"]);
 }

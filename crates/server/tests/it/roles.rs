@@ -19,6 +19,10 @@ fn table() -> BTreeMap<&'static str, Guard> {
     BTreeMap::from([
         ("GET /", Guard::Open),
         ("POST /v1/responses", Guard::Data),
+        ("GET /v1/responses/{id}", Guard::Data),
+        ("DELETE /v1/responses/{id}", Guard::Data),
+        ("POST /v1/responses/{id}/cancel", Guard::Data),
+        ("GET /v1/responses/{id}/input_items", Guard::Data),
         ("GET /v1/models", Guard::Data),
         ("GET /v1/virtual-keys", Guard::Admin("virtual_keys.list")),
         ("POST /v1/virtual-keys", Guard::Admin("virtual_keys.create")),
@@ -51,6 +55,19 @@ fn table() -> BTreeMap<&'static str, Guard> {
         ("GET /v1/logs", Guard::Admin("logs.list")),
         ("GET /v1/logs/{id}", Guard::Admin("logs.view")),
         ("GET /v1/portunus/logs/stream", Guard::Admin("logs.list")),
+        ("GET /v1/portunus/approvals", Guard::Admin("approvals.list")),
+        (
+            "GET /v1/portunus/approvals/{id}",
+            Guard::Admin("approvals.list"),
+        ),
+        (
+            "POST /v1/portunus/approvals/{id}/approve",
+            Guard::Admin("approvals.update"),
+        ),
+        (
+            "POST /v1/portunus/approvals/{id}/deny",
+            Guard::Admin("approvals.update"),
+        ),
     ])
 }
 

@@ -60,6 +60,7 @@ CREATE TABLE approvals (
 ) STRICT;
 
 CREATE INDEX approvals_page ON approvals (workspace_id, created_at_ms, id);
+CREATE INDEX approvals_tool ON approvals (workspace_id, server_digest, tool, created_at_ms, id);
 CREATE INDEX approvals_response ON approvals (workspace_id, response_id);
 CREATE INDEX approvals_end ON approvals (expires_at_ms);
 

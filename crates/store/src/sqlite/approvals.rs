@@ -1,10 +1,10 @@
 //! Questions for approval: asked, decided, used once.
 
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
-use sqlx::{SqliteConnection, SqliteExecutor};
+use sqlx::{AssertSqlSafe, SqliteConnection, SqliteExecutor};
 
 use super::columns::{columns, failed, get, push};
-use super::state::insert_all;
+use super::state::insert_text;
 use crate::error::StoreError;
 use crate::model::{
     APPROVAL_APPROVED, APPROVAL_DENIED, APPROVAL_EXPIRED, APPROVAL_PENDING, APPROVAL_USED,
@@ -19,8 +19,19 @@ columns!(ApprovalRow:
     decided_by used_at_ms;
     json:);
 
+/// One statement for all rows: all or none without a transaction.
 pub(super) async fn insert(pool: &SqlitePool, rows: &[ApprovalRow]) -> Result<(), StoreError> {
-    insert_all(pool, ("INSERT INTO approvals", WHAT), NAMES, rows, bind).await
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut arguments = SqliteArguments::default();
+    rows.iter().try_for_each(|row| bind(row, &mut arguments))?;
+    let text = insert_text("INSERT INTO approvals", NAMES, rows.len());
+    sqlx::query_with(AssertSqlSafe(text), arguments)
+        .execute(pool)
+        .await
+        .map_err(failed(WHAT))?;
+    Ok(())
 }
 
 pub(super) async fn find(
@@ -29,6 +40,27 @@ pub(super) async fn find(
     id: &str,
 ) -> Result<Option<ApprovalRow>, StoreError> {
     let row = stored(pool, workspace_id, id).await?;
+    Ok(row.map(|row| row.at(now().as_millisecond())))
+}
+
+/// The newest row of a tool.
+pub(super) async fn newest(
+    pool: &SqlitePool,
+    workspace_id: &str,
+    server_digest: &str,
+    tool: &str,
+) -> Result<Option<ApprovalRow>, StoreError> {
+    let row = sqlx::query(
+        "SELECT * FROM approvals WHERE workspace_id = $1 AND server_digest = $2 AND tool = $3 \
+         ORDER BY created_at_ms DESC, id DESC LIMIT 1",
+    )
+    .bind(workspace_id)
+    .bind(server_digest)
+    .bind(tool)
+    .fetch_optional(pool)
+    .await
+    .map_err(failed(WHAT))?;
+    let row: Option<ApprovalRow> = row.as_ref().map(read).transpose()?;
     Ok(row.map(|row| row.at(now().as_millisecond())))
 }
 

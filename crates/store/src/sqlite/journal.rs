@@ -1,9 +1,11 @@
 //! The journal of tool calls.
 
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
+use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 use super::columns::{columns, failed, get, push};
-use super::state::insert_all;
+use super::group::{Change, Group, Size};
+use super::state::insert_text;
 use crate::error::StoreError;
 use crate::model::JournalRow;
 
@@ -14,8 +16,24 @@ columns!(JournalRow:
     ended_at_ms outcome result;
     json:);
 
-pub(super) async fn insert(pool: &SqlitePool, rows: &[JournalRow]) -> Result<(), StoreError> {
-    insert_all(pool, ("INSERT INTO tool_journal", WHAT), NAMES, rows, bind).await
+pub(super) async fn insert(group: &Group, rows: &[JournalRow]) -> Result<(), StoreError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut arguments = SqliteArguments::default();
+    rows.iter().try_for_each(|row| bind(row, &mut arguments))?;
+    let text = insert_text("INSERT INTO tool_journal", NAMES, rows.len());
+    group.write(change(AssertSqlSafe(text), arguments)).await?;
+    Ok(())
+}
+
+fn change(text: impl SqlSafeStr, arguments: SqliteArguments) -> Change {
+    Change {
+        text: text.into_sql_str(),
+        arguments,
+        size: Size::One,
+        what: WHAT,
+    }
 }
 
 /// How a call ended.
@@ -29,25 +47,20 @@ pub(super) struct End<'a> {
 /// Whoever made the call knows better than a sweep that another process did at its start: what
 /// is unknown may still become done, never the reverse.
 pub(super) async fn end(
-    pool: &SqlitePool,
+    group: &Group,
     workspace_id: &str,
     id: &str,
     end: End<'_>,
 ) -> Result<bool, StoreError> {
-    let done = sqlx::query(
-        "UPDATE tool_journal SET state = $3, outcome = $4, result = $5, ended_at_ms = $6 \
-         WHERE workspace_id = $1 AND id = $2 AND state <> 'done'",
-    )
-    .bind(workspace_id)
-    .bind(id)
-    .bind(end.state)
-    .bind(end.outcome)
-    .bind(end.result)
-    .bind(end.now_ms)
-    .execute(pool)
-    .await
-    .map_err(failed(WHAT))?;
-    Ok(done.rows_affected() > 0)
+    let mut arguments = SqliteArguments::default();
+    for text in [workspace_id, id, end.state, end.outcome] {
+        push(&mut arguments, text)?;
+    }
+    push(&mut arguments, end.result)?;
+    push(&mut arguments, end.now_ms)?;
+    let text = "UPDATE tool_journal SET state = $3, outcome = $4, result = $5, ended_at_ms = $6 \
+                WHERE workspace_id = $1 AND id = $2 AND state <> 'done'";
+    Ok(group.write(change(text, arguments)).await? > 0)
 }
 
 /// The calls of a response, in the order in which they were noted.

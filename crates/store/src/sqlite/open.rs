@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Sqlite;
 use super::columns::failed;
+use super::group::Group;
 use crate::error::StoreError;
 
 /// How long a write waits for another process or connection that is writing.
@@ -42,13 +43,11 @@ impl Sqlite {
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             .synchronous(SqliteSynchronous::Full);
-        let store = if in_memory(url) {
-            Self::memory(options).await?
+        if in_memory(url) {
+            Self::memory(options).await
         } else {
-            Self::file(options).await?
-        };
-        migrate(&store.keys).await?;
-        Ok(store)
+            Self::file(options).await
+        }
     }
 
     /// One connection, never closed: the database is gone with it.
@@ -59,8 +58,12 @@ impl Sqlite {
             .connect_with(options)
             .await
             .map_err(failed("database"))?;
+        let mut connection = pool.acquire().await.map_err(failed("database"))?;
+        migrate(&mut connection).await?;
+        drop(connection);
         Ok(Self {
             keys: pool.clone(),
+            state: Group::start(&pool),
             logs: pool,
             virtual_key_changes: AtomicU64::new(0),
         })
@@ -68,7 +71,11 @@ impl Sqlite {
 
     async fn file(options: SqliteConnectOptions) -> Result<Self, StoreError> {
         make_private(options.get_filename())?;
-        switch_to_wal(&options).await?;
+        // Before the pools are opened: a connection that has read an older schema may meet rows
+        // with other columns than the driver expects.
+        let mut first = wal_connection(&options).await?;
+        migrate(&mut first).await?;
+        first.close().await.map_err(failed("database"))?;
         let options = options.pragma("journal_size_limit", WAL_LIMIT_BYTES);
         let relaxed = options.clone().synchronous(SqliteSynchronous::Normal);
         let keys = pool(CONNECTIONS)
@@ -81,6 +88,7 @@ impl Sqlite {
             .map_err(failed("database"))?;
         Ok(Self {
             keys,
+            state: Group::start(&logs),
             logs,
             virtual_key_changes: AtomicU64::new(0),
         })
@@ -89,12 +97,12 @@ impl Sqlite {
 
 /// WAL is a property of the file. Switching to it needs the file alone for a moment, and SQLite
 /// does not wait for that by itself: two processes that start at once would disturb each other.
-async fn switch_to_wal(options: &SqliteConnectOptions) -> Result<(), StoreError> {
+async fn wal_connection(options: &SqliteConnectOptions) -> Result<SqliteConnection, StoreError> {
     let options = options.clone().journal_mode(SqliteJournalMode::Wal);
     let give_up = Instant::now() + BUSY_TIMEOUT;
     loop {
         let error = match SqliteConnection::connect_with(&options).await {
-            Ok(connection) => return connection.close().await.map_err(failed("database")),
+            Ok(connection) => return Ok(connection),
             Err(error) => failed("database")(error),
         };
         if !error.is_transient() || Instant::now() > give_up {
@@ -168,10 +176,9 @@ fn tighten(_path: &Path) {}
 
 /// Brings the schema up to date in one transaction. It takes the write lock first, so that two
 /// processes that start at once do not both do it.
-async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
+async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     let failed = failed("schema");
-    let mut connection = pool.acquire().await.map_err(&failed)?;
-    if steps_to_do(&mut connection).await?.is_empty() {
+    if steps_to_do(connection).await?.is_empty() {
         // Nothing to write: do not wait for somebody who is writing.
         return Ok(());
     }

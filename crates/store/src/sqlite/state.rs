@@ -4,9 +4,10 @@ use std::iter::repeat_n;
 use std::sync::LazyLock;
 
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
 use super::columns::{columns, failed, get, json, push};
+use super::group::{Change, Group, Size};
 use super::owned::{self, Owned};
 use crate::error::StoreError;
 use crate::model::{ResponseRow, now};
@@ -27,8 +28,17 @@ impl Owned for ResponseRow {
     }
 }
 
-static REPLACE: LazyLock<String> =
-    LazyLock::new(|| insert_text("REPLACE INTO responses", NAMES, 1));
+/// REPLACE removes a former row first, and with it the index of its items. `$1` and `$2` are the
+/// first of [`NAMES`].
+static PUT: LazyLock<SqlStr> = LazyLock::new(|| {
+    let replace = insert_text("REPLACE INTO responses", NAMES, 1);
+    let items = NAMES.len() + 1;
+    let text = format!(
+        "{replace}; INSERT INTO response_items (workspace_id, item_id, response_id) \
+         SELECT DISTINCT $2, value, $1 FROM json_each(${items})"
+    );
+    AssertSqlSafe(text).into_sql_str()
+});
 
 /// The text that inserts so many rows at once. `into` (`INSERT INTO …`) begins it; `names` become
 /// part of it.
@@ -37,29 +47,6 @@ pub(super) fn insert_text(into: &str, names: &[&str], rows: usize) -> String {
     let row = format!("({})", marks("?", names.len()));
     let names = names.join("\", \"");
     format!("{into} (\"{names}\") VALUES {}", marks(&row, rows))
-}
-
-/// Inserts all rows in one statement, so that it is all or none without a transaction.
-pub(super) async fn insert_all<T>(
-    pool: &SqlitePool,
-    (into, what): (&str, &'static str),
-    names: &[&str],
-    rows: &[T],
-    bind: impl Fn(&T, &mut SqliteArguments) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let mut arguments = SqliteArguments::default();
-    rows.iter().try_for_each(|row| bind(row, &mut arguments))?;
-    let text = insert_text(into, names, rows.len());
-    sqlx::query_with(AssertSqlSafe(text), arguments)
-        // Texts for many rows are rare: they do not push others out of the cache.
-        .persistent(rows.len() <= 4)
-        .execute(pool)
-        .await
-        .map_err(failed(what))?;
-    Ok(())
 }
 
 /// Removes at most `limit` rows, of all workspaces, whose `time_column` is before `before_ms`.
@@ -84,34 +71,20 @@ pub(super) async fn prune(
 }
 
 pub(super) async fn put(
-    pool: &SqlitePool,
+    group: &Group,
     row: &ResponseRow,
     item_ids: &[String],
 ) -> Result<(), StoreError> {
-    let failed = failed(WHAT);
-    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
-    replace(&mut transaction, row).await?;
-    sqlx::query(
-        "INSERT INTO response_items (workspace_id, item_id, response_id) \
-         SELECT DISTINCT $1, value, $2 FROM json_each($3)",
-    )
-    .bind(&row.workspace_id)
-    .bind(&row.id)
-    .bind(json(&item_ids)?)
-    .execute(&mut *transaction)
-    .await
-    .map_err(&failed)?;
-    transaction.commit().await.map_err(&failed)
-}
-
-/// REPLACE removes a former row first, and with it the index of its items.
-async fn replace(connection: &mut SqliteConnection, row: &ResponseRow) -> Result<(), StoreError> {
     let mut arguments = SqliteArguments::default();
     bind(row, &mut arguments)?;
-    sqlx::query_with(REPLACE.as_str(), arguments)
-        .execute(connection)
-        .await
-        .map_err(failed(WHAT))?;
+    push(&mut arguments, json(&item_ids)?)?;
+    let change = Change {
+        text: PUT.clone(),
+        arguments,
+        size: Size::Several,
+        what: WHAT,
+    };
+    group.write(change).await?;
     Ok(())
 }
 

@@ -21,6 +21,7 @@ crate::conformance! {
     an_expired_one_is_neither_decided_nor_used
     another_workspace_sees_nothing
     pages_are_newest_first_and_by_state
+    the_newest_of_a_tool_is_found
     expired_approvals_are_pruned
 }
 
@@ -330,6 +331,45 @@ async fn pages_are_newest_first_and_by_state(store: &dyn Store) {
     }
     let odd = listed(store, Some("' OR 1=1"), Page::default()).await;
     assert_eq!(odd, (Vec::new(), 0));
+}
+
+async fn the_newest_of_a_tool_is_found(store: &dyn Store) {
+    let other = other_workspace(store).await;
+    let asked = |id: &str, created_at_ms| ApprovalRow {
+        created_at_ms,
+        ..approval(OURS, id)
+    };
+    let elsewhere = ApprovalRow {
+        server_digest: "ee".repeat(32),
+        ..asked("mcpr_server", 900)
+    };
+    let another = ApprovalRow {
+        tool: "list".to_owned(),
+        ..asked("mcpr_tool", 900)
+    };
+    let theirs = ApprovalRow {
+        workspace_id: other.clone(),
+        ..asked("mcpr_theirs", 900)
+    };
+    let rows = [
+        asked("mcpr_b", 200),
+        asked("mcpr_a", 300),
+        asked("mcpr_c", 100),
+    ];
+    insert(store, &rows).await;
+    insert(store, &[elsewhere, another, theirs]).await;
+    let digest = &rows[0].server_digest;
+    let newest = async |workspace_id: &str, tool: &str| {
+        let row = store.newest_approval(workspace_id, digest, tool).await;
+        row.unwrap().map(|row| row.id)
+    };
+    assert_eq!(newest(OURS, "remove").await.as_deref(), Some("mcpr_a"));
+    assert_eq!(newest(OURS, "list").await.as_deref(), Some("mcpr_tool"));
+    assert_eq!(
+        newest(&other, "remove").await.as_deref(),
+        Some("mcpr_theirs")
+    );
+    assert_eq!(newest(OURS, "none").await, None);
 }
 
 async fn expired_approvals_are_pruned(store: &dyn Store) {

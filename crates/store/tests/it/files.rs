@@ -67,6 +67,52 @@ async fn everything_is_there_after_reopening() {
 }
 
 #[tokio::test]
+async fn a_log_of_the_first_schema_is_kept() {
+    let database = TempDatabase::new();
+    std::fs::write(database.path(), "").unwrap();
+    let raw = database.raw().await;
+    for text in [
+        include_str!("../../migrations/sqlite/0001_init.sql"),
+        include_str!("first_schema.sql"),
+    ] {
+        sqlx::raw_sql(text).execute(&raw).await.unwrap();
+    }
+    raw.close().await;
+    let store = database.open().await;
+    let found = store.log(DEFAULT_WORKSPACE_ID, "log-1").await.unwrap();
+    let log = found.unwrap();
+    assert_eq!((log.request.created_at_ms, log.request.attempts), (7, 2));
+    assert_eq!(log.request.notes, ["n"]);
+    let codes: Vec<_> = log.attempts.iter().map(|row| row.status_code).collect();
+    assert_eq!(codes, [Some(429), Some(200)]);
+    assert_eq!(log.turns[0].input_tokens, Some(5));
+    assert!(log.tool_lists[0].cached);
+    assert_eq!(log.tool_lists[0].warnings, ["w"]);
+    assert_eq!(
+        log.tool_calls[0].arguments.as_deref(),
+        Some(r#"{"quote":"\""}"#)
+    );
+    for (server, tool, expected) in [
+        (Some("files"), Some("read"), 1),
+        (Some("files"), None, 1),
+        (None, Some("read"), 1),
+        (Some("other"), Some("read"), 0),
+    ] {
+        let filter = LogFilter {
+            mcp_server: server.map(str::to_owned),
+            mcp_tool: tool.map(str::to_owned),
+            ..LogFilter::default()
+        };
+        let listed = store
+            .list_logs(DEFAULT_WORKSPACE_ID, &filter, 10, None)
+            .await;
+        let (listed, _) = listed.unwrap();
+        assert_eq!(listed.len(), expected, "{server:?} {tool:?}");
+        assert!(listed.iter().all(|row| row.tool_lists == 1));
+    }
+}
+
+#[tokio::test]
 async fn a_closed_store_says_so() {
     let database = TempDatabase::new();
     let store = database.open().await;

@@ -1,3 +1,4 @@
+use futures_util::future::join_all;
 use portunus_store::{
     DEFAULT_WORKSPACE_ID, JOURNAL_DONE, JOURNAL_INTENT, JOURNAL_UNKNOWN, JournalRow, Store,
     StoreError,
@@ -10,6 +11,7 @@ use crate::state_rows::{NOW_MS, SECRET, journal};
 crate::conformance! {
     a_call_is_read_as_it_was_noted
     calls_are_noted_whole_or_not_at_all
+    a_wrong_call_does_not_harm_those_beside_it
     the_first_end_stays
     a_sweep_tells_what_nobody_knows
     another_workspace_sees_nothing
@@ -77,6 +79,36 @@ async fn calls_are_noted_whole_or_not_at_all(store: &dyn Store) {
     );
     assert_eq!(states(store).await, [state("mcp_1", JOURNAL_INTENT)]);
     note(store, &[]).await;
+}
+
+/// Calls that are noted at the same time may share a transaction.
+async fn a_wrong_call_does_not_harm_those_beside_it(store: &dyn Store) {
+    note(store, &[journal(OURS, "mcp_7")]).await;
+    let rows: Vec<_> = (0..200)
+        .map(|number| match number {
+            50 => journal("ws-none", "mcp_50"),
+            100 => journal(OURS, "mcp_7"),
+            _ => journal(OURS, &format!("mcp_{}", number + 1000)),
+        })
+        .collect();
+    let notes = rows
+        .iter()
+        .map(|row| store.journal_intents(std::slice::from_ref(row)));
+    for (number, answer) in join_all(notes).await.into_iter().enumerate() {
+        match number {
+            50 => assert!(matches!(answer, Err(StoreError::NoParent("journal row")))),
+            100 => assert!(matches!(answer, Err(StoreError::Conflict("journal row")))),
+            _ => answer.unwrap(),
+        }
+    }
+    assert_eq!(calls(store).await.len(), 199);
+    let ends = (1000..1200).map(|number| {
+        let id = format!("mcp_{number}");
+        async move { end(store, &id, JOURNAL_DONE, Some("{}")).await }
+    });
+    let ended = join_all(ends).await;
+    let missing: Vec<_> = (0..200).filter(|number| !ended[*number]).collect();
+    assert_eq!(missing, [50, 100]);
 }
 
 async fn the_first_end_stays(store: &dyn Store) {
@@ -160,6 +192,20 @@ async fn old_calls_are_pruned(store: &dyn Store) {
     );
     assert_eq!(store.prune_journal(40, 2).await.unwrap(), 1);
     assert_eq!(store.prune_journal(40, 2).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_closed_store_notes_nothing() {
+    let database = TempDatabase::new();
+    let store = database.open().await;
+    store.close().await;
+    let error = store.journal_intents(&[journal(OURS, "mcp_1")]).await;
+    assert!(
+        error.as_ref().is_err_and(StoreError::is_transient),
+        "{error:?}"
+    );
+    let again = database.open().await;
+    assert_eq!(calls(&*again).await, []);
 }
 
 #[tokio::test]

@@ -1,3 +1,4 @@
+use futures_util::future::join_all;
 use portunus_store::{
     APPROVAL_APPROVED, APPROVAL_DENIED, APPROVAL_USED, ApprovalRow, DEFAULT_WORKSPACE_ID,
     JOURNAL_DONE, ResponseRow, Store, StoreError,
@@ -14,6 +15,7 @@ crate::conformance! {
     a_deleted_response_takes_what_is_its_own_along
     another_workspace_sees_nothing
     a_response_needs_its_workspace
+    a_wrong_response_does_not_harm_those_beside_it
     expired_responses_are_pruned_oldest_first
 }
 
@@ -189,6 +191,25 @@ async fn a_response_needs_its_workspace(store: &dyn Store) {
     assert_eq!(holder(store, "msg_1").await.as_deref(), Some("resp_1"));
     let missing = store.response_of_item("ws-none", "msg_1").await.unwrap();
     assert_eq!(missing, None);
+}
+
+/// Responses that are stored at the same time may share a transaction.
+async fn a_wrong_response_does_not_harm_those_beside_it(store: &dyn Store) {
+    let rows: Vec<_> = (0..100)
+        .map(|number| match number {
+            30 => response("ws-none", "resp_30"),
+            _ => response(OURS, &format!("resp_{number}")),
+        })
+        .collect();
+    let items = ids(["msg_1"]);
+    let puts = rows.iter().map(|row| store.put_response(row, &items));
+    for (row, answer) in rows.iter().zip(join_all(puts).await) {
+        let right = row.workspace_id == OURS;
+        assert_eq!(answer.is_ok(), right, "{row:?} {answer:?}");
+        let stored = found(store, &row.id).await;
+        assert_eq!(stored.as_ref(), right.then_some(row));
+    }
+    assert_eq!(holder(store, "msg_1").await.as_deref(), Some("resp_99"));
 }
 
 async fn expired_responses_are_pruned_oldest_first(store: &dyn Store) {

@@ -7,6 +7,7 @@ crate::conformance! {
     a_slug_is_unique_in_its_workspace
     an_update_needs_the_right_version
     another_workspace_sees_nothing
+    every_change_is_counted
 }
 
 async fn a_virtual_key_is_read_as_it_was_written(store: &dyn Store) {
@@ -163,4 +164,26 @@ async fn another_workspace_sees_nothing(store: &dyn Store) {
         .await
         .unwrap();
     assert_eq!(found, Some(row));
+}
+
+async fn every_change_is_counted(store: &dyn Store) {
+    let mut row = virtual_key(DEFAULT_WORKSPACE_ID, "a");
+    let start = store.virtual_key_changes();
+    store.insert_virtual_key(&row).await.unwrap();
+    let inserted = store.virtual_key_changes();
+    row.note = "changed".to_owned();
+    assert!(store.update_virtual_key(&row).await.unwrap());
+    let updated = store.virtual_key_changes();
+    let read = store.virtual_key_by_slug(DEFAULT_WORKSPACE_ID, "a").await;
+    assert_eq!(read.unwrap(), Some(row.clone()));
+    assert_eq!(store.virtual_key_changes(), updated);
+    let id = &row.id;
+    assert!(
+        store
+            .delete_virtual_key(DEFAULT_WORKSPACE_ID, id)
+            .await
+            .unwrap()
+    );
+    let deleted = store.virtual_key_changes();
+    assert!(start < inserted && inserted < updated && updated < deleted);
 }
