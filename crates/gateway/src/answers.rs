@@ -125,6 +125,15 @@ pub(crate) async fn use_up(
         .map(|answer| answer.row.id.clone())
         .collect();
     let now = Timestamp::now().as_millisecond();
+    let store = &gateway.parts.store;
+    for answer in answered {
+        // For whoever reads the list later; what counts is the single use below.
+        let (id, reason) = (&answer.row.id, answer.reason.as_deref());
+        let workspace = &principal.workspace_id;
+        store
+            .decide_approval(workspace, id, answer.approved, reason, "caller", now)
+            .await?;
+    }
     match gateway
         .parts
         .store

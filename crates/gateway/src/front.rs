@@ -93,7 +93,6 @@ pub(crate) fn response(head: &Head<'_>, body: &Body, model: &str, url: ServerUrl
         safety_identifier: options.safety_identifier.clone().into(),
         service_tier: options.service_tier.as_deref().unwrap_or("auto").into(),
         previous_response_id: head.string("previous_response_id"),
-        store: body.store,
         temperature: options.temperature.unwrap_or(1.0).into(),
         text: text(options),
         tool_choice: body.tool_choice_echo.clone(),

@@ -52,7 +52,7 @@ impl Running {
     async fn finish(&self, status: u16, content_type: &str, body: &[u8]) {
         let fits = body.len() <= MAX_ANSWER_BYTES;
         let text = if fits {
-            self.secrets.blank(&String::from_utf8_lossy(body))
+            self.blanked(&String::from_utf8_lossy(body))
         } else {
             String::new()
         };
@@ -71,6 +71,18 @@ impl Running {
         if let Err(error) = kept {
             tracing::error!(%error, "an answer could not be kept for its idempotency key");
         }
+    }
+
+    /// The answer without the request's secrets: a whole JSON text, or the data of each event.
+    fn blanked(&self, answer: &str) -> String {
+        if !answer.starts_with("event:") && !answer.starts_with(':') {
+            return self.secrets.blank_json(answer.to_owned());
+        }
+        let line = |line: &str| match line.strip_prefix("data: ") {
+            Some(data) => format!("data: {}\n", self.secrets.blank_json(data.to_owned())),
+            None => format!("{line}\n"),
+        };
+        answer.lines().map(line).collect()
     }
 
     async fn release(&self) {

@@ -54,7 +54,8 @@ pub struct Bounds {
     pub max_parallel_calls: usize,
     /// MCP servers in one request. Default 32.
     pub max_servers: usize,
-    /// Longest wait for a provider's head. Default 300 s.
+    /// Longest wait for a provider's head; an answer that is not streamed has none before it is
+    /// whole. Default 600 s.
     pub provider_first_byte: Duration,
     /// Longest pause in a provider's stream. Default 120 s.
     pub provider_idle: Duration,
@@ -76,7 +77,7 @@ impl Default for Bounds {
             max_tool_calls: 256,
             max_parallel_calls: 8,
             max_servers: 32,
-            provider_first_byte: Duration::from_secs(300),
+            provider_first_byte: Duration::from_secs(600),
             provider_idle: Duration::from_secs(120),
             response_life: Duration::from_secs(30 * 24 * 3600),
             approval_life: Duration::from_secs(24 * 3600),
@@ -92,6 +93,8 @@ pub struct Policy {
     pub payload: PayloadLevel,
     /// Most bytes of one body in the log. Default 64 KiB.
     pub payload_max_bytes: usize,
+    /// Whether responses are stored at all.
+    pub store_responses: bool,
     /// How `server_url` is shown to its caller.
     pub server_url: ServerUrlEcho,
     /// Who runs MCP servers for a provider that could.
@@ -103,6 +106,7 @@ impl Default for Policy {
         Self {
             payload: PayloadLevel::default(),
             payload_max_bytes: 64 << 10,
+            store_responses: true,
             server_url: ServerUrlEcho::default(),
             mcp_execution: McpExecution::default(),
         }

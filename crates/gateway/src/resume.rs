@@ -7,6 +7,7 @@ use crate::history::{Told, wire_name};
 use crate::record::Record;
 use crate::run::{self, Planned, Runner};
 use crate::sink::Sink;
+use crate::turn;
 use portunus_mcp::Inventory;
 use std::collections::HashMap;
 
@@ -27,6 +28,8 @@ pub(crate) struct Resume<'a> {
     pub(crate) runner: Runner<'a>,
     pub(crate) principal: &'a Principal,
     pub(crate) inventory: &'a Inventory,
+    /// MCP calls that may run.
+    pub(crate) max_calls: u64,
 }
 
 impl Resume<'_> {
@@ -48,7 +51,6 @@ impl Resume<'_> {
         for answer in answered {
             planned.extend(self.one(answer, &mut resumed, sink, record).await?);
         }
-        resumed.ran = planned.len() as u64;
         if planned.is_empty() {
             return Ok(resumed);
         }
@@ -80,7 +82,13 @@ impl Resume<'_> {
             resumed.told.insert(id, told);
             return Ok(None);
         }
+        if resumed.ran >= self.max_calls {
+            turn::OVER.clone_into(&mut told.text);
+            resumed.told.insert(id, told);
+            return Ok(None);
+        }
         if let Some(tool) = answer.tool(self.inventory) {
+            resumed.ran += 1;
             let arguments = &answer.row.arguments;
             let opened =
                 run::announce(sink, label, &tool.name, arguments, Some(id.clone())).await?;

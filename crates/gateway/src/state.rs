@@ -270,10 +270,12 @@ impl Keep {
         target: &Target,
         notes: Notes,
     ) -> Option<Self> {
-        let stored = head
-            .shallow
-            .get("store")
-            .is_none_or(|raw| raw.get() != "false");
+        let policy = gateway.parts.policy.store_responses;
+        let stored = policy
+            && head
+                .shallow
+                .get("store")
+                .is_none_or(|raw| raw.get() != "false");
         let life = gateway.parts.bounds.response_life;
         stored.then(|| Self {
             workspace_id: call.principal.workspace_id.clone(),

@@ -112,7 +112,9 @@ impl Job {
         if let Some(keep) = &mut keep {
             keep.input(&body.input);
         }
-        let response = front::response(head, &body, &target.model, gateway.parts.policy.server_url);
+        let mut response =
+            front::response(head, &body, &target.model, gateway.parts.policy.server_url);
+        response.store = keep.is_some();
         Ok(Self {
             timeout: config.request_timeout,
             gateway: Arc::clone(gateway),
@@ -223,6 +225,7 @@ impl Job {
             runner: self.runner(0),
             principal: &self.principal,
             inventory,
+            max_calls: self.max_calls(),
         }
     }
 
@@ -254,13 +257,16 @@ impl Job {
         Ok(Inventory::build(listed, &taken))
     }
 
-    fn frame<'a>(&'a self, state: &State, inventory: &'a Inventory) -> Frame<'a> {
+    /// MCP calls that one response may make.
+    fn max_calls(&self) -> u64 {
         let ours = self.gateway.parts.bounds.max_tool_calls;
-        let max = self
-            .body
+        self.body
             .max_tool_calls
-            .map_or(ours, |theirs| theirs.min(ours));
-        let left = max.saturating_sub(state.calls_made);
+            .map_or(ours, |theirs| theirs.min(ours))
+    }
+
+    fn frame<'a>(&'a self, state: &State, inventory: &'a Inventory) -> Frame<'a> {
+        let left = self.max_calls().saturating_sub(state.calls_made);
         Frame {
             gateway: &self.gateway,
             principal: &self.principal,

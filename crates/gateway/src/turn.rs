@@ -114,7 +114,7 @@ impl Outcome {
 }
 
 /// Told to the model in place of a result.
-const OVER: &str = "This call was not run: the limit of tool calls for this response \
+pub(crate) const OVER: &str = "This call was not run: the limit of tool calls for this response \
                     (max_tool_calls) is reached. Answer with what you have.";
 
 /// As [`OVER`], for a tool that `tool_choice` leaves out.

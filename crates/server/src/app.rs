@@ -298,6 +298,7 @@ fn policy(settings: &Settings) -> Policy {
             settings::PayloadLevel::Full => PayloadLevel::Full,
         },
         payload_max_bytes: settings.log.payload_max_bytes,
+        store_responses: settings.state.store,
         server_url: match settings.response.server_url {
             settings::ServerUrl::Origin => ServerUrlEcho::Origin,
             settings::ServerUrl::Full => ServerUrlEcho::Full,

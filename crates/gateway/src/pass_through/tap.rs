@@ -27,7 +27,7 @@ const MAX_EVENT_BYTES: usize = 8 << 20;
 #[derive(Deserialize)]
 struct Terminal<'a> {
     #[serde(borrow)]
-    response: &'a RawValue,
+    response: Option<&'a RawValue>,
 }
 
 /// Reads a copy of what goes by. The default one reads nothing.
@@ -124,7 +124,8 @@ impl Tap {
             "response.created" => self.created = Some(frame.data.clone()),
             "response.completed" | "response.incomplete" | "response.failed" => {
                 if let Ok(event) = serde_json::from_str::<Terminal<'_>>(&frame.data) {
-                    self.terminal(event.response.get(), record);
+                    let response = event.response.map_or("null", RawValue::get);
+                    self.terminal(response, record);
                 }
             }
             "error" => {

@@ -196,7 +196,7 @@ impl Default for Providers {
         Self {
             allow: Vec::new(),
             environment_keys: true,
-            first_byte_timeout_ms: 300_000,
+            first_byte_timeout_ms: 600_000,
             idle_timeout_ms: 120_000,
             max_body_bytes: 64 << 20,
         }
@@ -329,6 +329,8 @@ impl Default for Limits {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct State {
+    /// Whether responses are stored at all. `false` treats every request as `store: false`.
+    pub store: bool,
     /// How long a response is kept for `previous_response_id` and `GET /v1/responses/{id}`, in
     /// days. A request with `store: false` is not kept at all.
     pub response_days: u32,
@@ -339,6 +341,7 @@ pub struct State {
 impl Default for State {
     fn default() -> Self {
         Self {
+            store: true,
             response_days: 30,
             approval_hours: 24,
         }

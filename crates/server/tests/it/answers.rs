@@ -216,3 +216,47 @@ async fn metrics_leave_the_api_when_they_have_a_listener_of_their_own() {
         assert_eq!(answer.status(), 200, "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_known_caller_finds_its_refused_requests_in_the_log() {
+    let gateway = Gateway::with(|settings| settings.limits.body_bytes = 100).await;
+    let (key, none) = (gateway.caller().await, gateway.key(&["logs.list"]).await);
+    let path = "/v1/responses";
+    let long = json!({"input": "x".repeat(200)});
+    let mut ids = Vec::new();
+    for (key, body, status) in [
+        (&key, None, 415),
+        (&key, Some(&long), 413),
+        (&none, Some(&long), 403),
+        (&ADMIN.to_owned(), Some(&long), 401),
+    ] {
+        let answer = gateway.call(key, "POST", path, body).await;
+        assert_eq!(answer.status, status, "{}", answer.text);
+        if status != 401 {
+            ids.push((status, answer.headers["x-request-id"].clone()));
+        }
+    }
+    gateway.app.log.flush().await;
+    let list = gateway.admin("GET", "/v1/logs", None).await.json();
+    let rows = list["data"].as_array().unwrap();
+    assert_eq!(rows.len(), ids.len(), "{rows:?}");
+    for (row, (status, id)) in rows.iter().rev().zip(&ids) {
+        assert_eq!(row["response_status_code"], *status);
+        assert_eq!(row["request_id"], id.to_str().unwrap());
+        assert_eq!(row["outcome"], "refused");
+        assert_eq!(row["error_source"], "client");
+        assert!(!row["api_key_id"].is_null() && !row["error_message"].is_null());
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_the_app_closes_log_and_database() {
+    let gateway = Gateway::new().await;
+    let key = gateway.caller().await;
+    gateway.call(&key, "POST", "/v1/responses", None).await;
+    gateway.app.close().await;
+    let counts = gateway.app.log.counts();
+    assert_eq!((counts.sent, counts.stored, counts.queued), (1, 1, 0));
+    assert!(gateway.app.store.ping().await.is_err());
+    assert!(gateway.app.tasks.is_empty());
+}

@@ -17,3 +17,4 @@ mod process;
 mod roles;
 mod stored;
 mod trip;
+mod vault;

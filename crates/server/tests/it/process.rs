@@ -45,7 +45,10 @@ impl Running {
                 "it ended: {:?}",
                 running.lines
             );
-            match line.split_once("ready on http://") {
+            match line
+                .split_once("ready on http")
+                .and_then(|(_, after)| after.split_once("://"))
+            {
                 Some((_, after)) => running.address = after.split(' ').next().unwrap().to_owned(),
                 None => running.lines.push(line),
             }
@@ -99,7 +102,13 @@ fn first_start_makes_private_files_and_says_each_secret_once() {
     let said = first.lines.concat();
     let data = folder.path().join("data");
     assert_eq!(mode(&data), 0o700);
-    for file in ["master-key", "admin-token", "portunus.db"] {
+    for file in [
+        "master-key",
+        "admin-token",
+        "portunus.db",
+        "portunus.sock",
+        "lock",
+    ] {
         assert_eq!(mode(&data.join(file)), 0o600, "{file}");
     }
     let token = std::fs::read_to_string(data.join("admin-token")).unwrap();
@@ -275,6 +284,119 @@ fn commands_work_with_and_without_a_running_gateway() {
 }
 
 #[test]
+fn errors_have_the_form_that_was_asked_for() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    for (words, code, part) in [
+        (["key", "list", "--data-dir", "file"].as_slice(), 1, "file"),
+        (&["vault", "status", "--data-dir", "none"], 1, "none"),
+        (&["check", "--config", "nowhere.toml"], 1, "nowhere.toml"),
+        (&["logs", "--listen", "nonsense"], 1, "--listen"),
+        (&["key", "crate"], 2, "'create'"),
+        (&["demo", "--twice"], 2, "--twice"),
+    ] {
+        let output = portunus(folder.path())
+            .args(words)
+            .args(["-o", "json"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let error: Value = serde_json::from_str(&said).unwrap_or_else(|e| panic!("{e}: {said}"));
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(message.contains(part), "{words:?}: {message}");
+        assert_eq!(output.status.code(), Some(code), "{words:?}");
+        assert!(output.stdout.is_empty());
+        let text = portunus(folder.path()).args(words).output().unwrap();
+        assert_eq!(text.status.code(), Some(code), "{words:?}");
+        assert!(!text.stderr.starts_with(b"{"), "{words:?}");
+    }
+}
+
+/// Makes a certificate for `localhost`; says whether there is an openssl that can.
+fn certificate(folder: &Path) -> bool {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt"])
+        .args(["ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-keyout", "key.pem", "-out"])
+        .arg("cert.pem")
+        .current_dir(folder)
+        .stderr(Stdio::null())
+        .status();
+    made.is_ok_and(|status| status.success())
+}
+
+/// Asks the demo model through the socket of a gateway.
+fn ask_through(socket: &Path, key: &str) {
+    let body = r#"{"model":"demo","input":"hi"}"#;
+    let request = format!(
+        "POST /v1/responses HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         authorization: Bearer {key}\r\nx-portkey-virtual-key: demo\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[test]
+fn with_tls_commands_reach_the_gateway_through_its_socket() {
+    let folder = TempDir::new().unwrap();
+    if !certificate(folder.path()) {
+        println!("skipped: no openssl that makes a certificate");
+        return;
+    }
+    let settings = "[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n[log]\nflush_ms = 1\n";
+    std::fs::write(folder.path().join("portunus.toml"), settings).unwrap();
+    let gateway = Running::start(folder.path(), &[]);
+    let command = |words: &[&str]| {
+        let mut command = portunus(folder.path());
+        command
+            .args(words)
+            .args(["--data-dir", "data", "-o", "json"]);
+        command
+    };
+    let mut follow = command(&["logs", "-f"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut rows = BufReader::new(follow.stdout.take().unwrap());
+    let (sender, receiver) = channel();
+    let reader = std::thread::spawn(move || {
+        let mut row = String::new();
+        rows.read_line(&mut row).unwrap();
+        sender.send(row).unwrap();
+    });
+    let (socket, key) = (
+        folder.path().join("data/portunus.sock"),
+        gateway.first_key(),
+    );
+    // It sees only what is stored once it listens: ask until it has seen one.
+    let row = loop {
+        ask_through(&socket, &key);
+        if let Ok(row) = receiver.recv_timeout(Duration::from_millis(200)) {
+            break row;
+        }
+    };
+    reader.join().unwrap();
+    let row: Value = serde_json::from_str(&row).unwrap();
+    assert_eq!(row["virtual_key"], "demo");
+    let count = || {
+        let listed = command(&["key", "list"]).output().unwrap();
+        let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+        listed["total"].as_i64().unwrap()
+    };
+    assert_eq!(count(), 1);
+    // Killed: its socket is left, and the folder itself is used.
+    drop(gateway);
+    follow.wait().unwrap();
+    assert!(socket.exists());
+    assert_eq!(count(), 1);
+}
+
+#[test]
 fn half_a_head_is_dropped_by_a_timer() {
     let folder = TempDir::new().unwrap();
     let settings = "[limits]\nheader_timeout_ms = 300\n";
@@ -306,6 +428,19 @@ fn heads_are_bounded_and_ambiguous_ones_refused() {
     let two = "POST /v1/responses HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab";
     let said = gateway.ask(two);
     assert!(said.starts_with("HTTP/1.1 400"), "{said}");
+    // Length and chunks at once: the chunks count, and nothing more is read from a connection on
+    // which somebody else may have seen another end (RFC 9112, 6.3).
+    for both in [
+        "content-length: 1\r\ntransfer-encoding: chunked",
+        "transfer-encoding: chunked\r\ncontent-length: 40",
+    ] {
+        let said = gateway.ask(&format!(
+            "POST /v1/responses HTTP/1.1\r\nhost: x\r\n{both}\r\n\r\n0\r\n\r\n\
+             GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
+        ));
+        assert!(said.starts_with("HTTP/1.1 401"), "{said}");
+        assert_eq!(said.matches("HTTP/1.1").count(), 1, "{said}");
+    }
     let good = gateway.ask("GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     assert!(good.starts_with("HTTP/1.1 200"), "{good}");
 }
@@ -333,6 +468,10 @@ fn a_signal_ends_it_in_order_and_frees_the_log_stream() {
     let mut said = String::new();
     gateway.rest.read_to_string(&mut said).unwrap();
     assert!(!said.contains("grace is over"), "{said}");
+    // The database was closed: its log is folded in, and nobody listens any more.
+    for gone in ["portunus.db-wal", "portunus.sock"] {
+        assert!(!folder.path().join("data").join(gone).exists(), "{gone}");
+    }
 }
 
 #[test]
@@ -358,13 +497,14 @@ fn a_second_signal_does_not_wait() {
     assert!(began.elapsed() < Duration::from_secs(30));
 }
 
-#[test]
-fn the_demo_shows_the_whole_way_and_leaves_nothing_behind() {
-    let folder = TempDir::new().unwrap();
-    let mut command = portunus(folder.path());
+/// What `portunus demo --once` prints.
+fn demo(folder: &Path, more: &[&str]) -> String {
+    let mut command = portunus(folder);
     command
-        .args(["demo", "--once", "--listen", "127.0.0.1:0"])
-        .env("TMPDIR", folder.path());
+        .args(["demo", "--once"])
+        .args(more)
+        .env("PORTUNUS_LISTEN", "127.0.0.1:0")
+        .env("TMPDIR", folder);
     let output = command.output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(
@@ -372,6 +512,33 @@ fn the_demo_shows_the_whole_way_and_leaves_nothing_behind() {
         "{said}{}",
         String::from_utf8_lossy(&output.stderr)
     );
+    said
+}
+
+#[test]
+fn the_demo_for_a_program_prints_items_and_row_each_time() {
+    let folder = TempDir::new().unwrap();
+    for _ in 0..5 {
+        let said = demo(folder.path(), &["-o", "json"]);
+        let lines: Vec<Value> = said
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let kind = |line: &Value| {
+            let kind = line["type"].as_str().or(line["object"].as_str());
+            kind.unwrap_or_default().to_owned()
+        };
+        let kinds: Vec<String> = lines.iter().map(kind).collect();
+        assert_eq!(kinds, ["mcp_list_tools", "mcp_call", "message", "log"]);
+        assert_eq!(lines[3]["response_status_code"], 200);
+        assert_eq!(lines[3]["tool_calls"][0]["tool"], lines[1]["name"]);
+    }
+}
+
+#[test]
+fn the_demo_shows_the_whole_way_and_leaves_nothing_behind() {
+    let folder = TempDir::new().unwrap();
+    let said = demo(folder.path(), &[]);
     let places: Vec<Option<usize>> = [
         "Request",
         "curl -N http://127.0.0.1:",
@@ -518,4 +685,6 @@ fn what_outlives_grace_is_told_and_filed() {
     let rows = list["data"].as_array().unwrap();
     let outcomes: Vec<&Value> = rows.iter().map(|row| &row["outcome"]).collect();
     assert_eq!(outcomes, ["failed", "failed"]);
+    let sources: Vec<&Value> = rows.iter().map(|row| &row["error_source"]).collect();
+    assert_eq!(sources, ["gateway", "gateway"]);
 }
