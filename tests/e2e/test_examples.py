@@ -21,14 +21,18 @@ CASES = [
     ("provider", "stripe", None, "ask_question was asked about"),
     ("responses", "deepwiki", "everything", "Echo: What transport protocols"),
     ("responses", "stripe", "guarded", "https://pay.example/usd/20"),
+    ("responses", "deepwiki", "everything_sse", "Echo: What transport protocols"),
+    ("responses", "deepwiki", "paged", "workbench heard: What transport protocols"),
     ("chat", "deepwiki", "everything", "Echo: What transport protocols"),
+    ("chat", "deepwiki", "everything_sse", "Echo: What transport protocols"),
     ("chat", "deepwiki", "paged", "workbench heard: What transport protocols"),
     ("chat", "stripe", "guarded", "https://pay.example/usd/20"),
     ("llama", "deepwiki", "everything", "Echo: "),
+    ("llama", "deepwiki", "everything_sse", "Echo: "),
     ("llama", "stripe", "guarded", "workbench heard: "),
 ]
 # server-everything has 13; one of them must be run as a task, which the gateway does not offer.
-TOOLS = {"everything": 12, "paged": 36, "guarded": 6, None: 2}
+TOOLS = {"everything": 12, "everything_sse": 12, "paged": 36, "guarded": 6, None: 2}
 
 
 def run(story, client, gateway, virtual_key, server, stream):
