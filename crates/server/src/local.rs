@@ -2,8 +2,10 @@
 //! it, whatever address and whatever certificate it has. It serves the API and wants the same
 //! keys. No other user can connect, and no network reaches it.
 
-use anyhow::{Context, Result};
-use hyper::body::Incoming;
+use anyhow::{Context, Result, anyhow};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Collected, Limited};
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::fs::{Permissions, metadata, remove_file, rename, set_permissions};
@@ -64,6 +66,32 @@ pub struct Answer {
     _reader: JoinSet<()>,
 }
 
+impl Answer {
+    /// The body, of at most `most` bytes.
+    ///
+    /// # Errors
+    /// When it is longer, or the gateway goes away.
+    pub async fn whole(self, most: usize) -> Result<Bytes> {
+        // The reader has to live until the last byte.
+        let Self { response, _reader } = self;
+        whole(response.into_body(), most).await
+    }
+}
+
+/// A whole body of at most `most` bytes.
+///
+/// # Errors
+/// When it is longer or fails.
+pub async fn whole<B>(body: B, most: usize) -> Result<Bytes>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+{
+    let collected = Limited::new(body, most).collect().await;
+    collected
+        .map(Collected::to_bytes)
+        .map_err(|error| anyhow!(error))
+}
+
 /// Connects to the gateway that works on a data folder; `None` when there is none.
 ///
 /// # Errors
@@ -85,9 +113,7 @@ pub async fn connect(data_dir: &Path) -> Result<Option<UnixStream>> {
 /// When the gateway goes away.
 pub async fn send<B>(stream: UnixStream, request: http::Request<B>) -> Result<Answer>
 where
-    B: hyper::body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
-        + Send
-        + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let mut reader = JoinSet::new();
@@ -124,5 +150,28 @@ mod tests {
         let third = Local::bind(dir).unwrap();
         assert!(connect(dir).await.unwrap().is_some());
         drop(third);
+    }
+
+    #[tokio::test]
+    async fn a_long_answer_is_read_to_its_end() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        const LENGTH: usize = 4 << 20;
+        let folder = tempfile::tempdir().unwrap();
+        let local = Local::bind(folder.path()).unwrap();
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            let (mut stream, _) = local.listener.accept().await.unwrap();
+            let mut head = [0; 1024];
+            let _some = stream.read(&mut head).await.unwrap();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {LENGTH}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(&vec![b'x'; LENGTH]).await.unwrap();
+        });
+        let stream = connect(folder.path()).await.unwrap().unwrap();
+        let request = http::Request::get("/").body(http_body_util::Empty::<Bytes>::new());
+        let answer = send(stream, request.unwrap()).await.unwrap();
+        assert_eq!(answer.whole(LENGTH).await.unwrap().len(), LENGTH);
+        server.join_next().await.unwrap().unwrap();
     }
 }

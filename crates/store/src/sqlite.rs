@@ -1,8 +1,9 @@
 //! The SQLite backend.
 //!
-//! Two pools on one file: `keys` commits with `synchronous=FULL` (on disk before a call returns),
-//! `logs` with `NORMAL`. In memory there is one connection only, used for both. Responses and the
-//! journal are written by one task, see [`group`].
+//! Three pools on one file: `keys` commits with `synchronous=FULL` (on disk before a call returns),
+//! `logs` with `NORMAL`, and so does `writes`, the one connection for what every request writes.
+//! In memory there is one connection only, used for all. Responses and the journal are written by
+//! one task, see [`group`].
 
 mod approvals;
 mod columns;
@@ -38,7 +39,10 @@ type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 pub(crate) struct Sqlite {
     keys: SqlitePool,
     logs: SqlitePool,
-    /// Writes to `logs` what its callers wait for.
+    /// One connection, for what each request writes: it finds its pages in its own cache, which
+    /// a second writer would make worthless, and nobody fights for the write lock.
+    writes: SqlitePool,
+    /// Writes what its callers wait for.
     state: Group,
     virtual_key_changes: AtomicU64,
 }
@@ -66,6 +70,7 @@ impl Store for Sqlite {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
+            self.writes.close().await;
             self.logs.close().await;
             self.keys.close().await;
         })
@@ -176,7 +181,7 @@ impl Store for Sqlite {
     fn write_logs<'a>(&'a self, records: &'a [LogRecord]) -> Answer<'a, ()> {
         Box::pin(async move {
             let _turn = self.state.turn().await;
-            logs::insert(&self.logs, records).await
+            logs::insert(&self.writes, records).await
         })
     }
 

@@ -5,13 +5,13 @@ use crate::error::Error;
 use crate::record::{Record, TurnDone, count};
 use crate::route::Target;
 use crate::state::Keep;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use portunus_egress::SendError;
 use portunus_protocol::error::{ErrorBody, code, kind};
-use portunus_protocol::event::{Event, Stage};
+use portunus_protocol::event::{Event, last_words};
 use portunus_protocol::item::Item;
 use portunus_protocol::request::{Head, ServerUrlEcho};
-use portunus_protocol::response::{Response, ResponseError, Status};
+use portunus_protocol::response::{Response, Status};
 use portunus_protocol::sse::{Decoder, Frame};
 use portunus_store::{Store, ToolCallRow, ToolListRow};
 use serde::Deserialize;
@@ -316,18 +316,11 @@ impl Tap {
         self.outcome = Some("failed");
         let error = cut_off(std::mem::take(&mut self.provider), cause);
         record.blame(&error);
-        let body = error.body();
-        let mut out = BytesMut::from(&b"\n\n"[..]);
-        out.extend_from_slice(&Event::Error(body.clone()).encode(self.seen, None).ok()?);
-        if let Some(Ok(Event::Lifecycle(_, mut response))) =
-            self.created.as_deref().map(Event::parse)
-        {
-            response.status = Status::Failed;
-            response.error = Some(ResponseError::of(&body));
-            let failed = Event::Lifecycle(Stage::Failed, response);
-            out.extend_from_slice(&failed.encode(self.seen + 1, None).ok()?);
-        }
-        Some(out.freeze())
+        Some(last_words(
+            self.created.as_deref(),
+            self.seen,
+            &error.body(),
+        ))
     }
 
     /// Files the record.

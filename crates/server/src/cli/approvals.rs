@@ -54,18 +54,12 @@ pub(super) struct Decision {
 }
 
 pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode> {
-    let link = Link::open(global).await?;
-    let outcome = act(&link, global.out(), command).await;
-    link.close().await;
-    outcome.map(|()| ExitCode::SUCCESS)
-}
-
-async fn act(link: &Link, out: Out, command: Command) -> Result<()> {
-    match command {
+    let work = async |link: &Link, out| match command {
         Command::List(args) => list(link, out, &args).await,
         Command::Approve(args) => decide(link, out, "approve", &args).await,
         Command::Deny(args) => decide(link, out, "deny", &args).await,
-    }
+    };
+    Link::through(global, work).await
 }
 
 async fn list(link: &Link, out: Out, args: &List) -> Result<()> {

@@ -72,19 +72,13 @@ pub(super) struct Rotate {
 }
 
 pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode> {
-    let link = Link::open(global).await?;
-    let outcome = act(&link, global.out(), command).await;
-    link.close().await;
-    outcome.map(|()| ExitCode::SUCCESS)
-}
-
-async fn act(link: &Link, out: Out, command: Command) -> Result<()> {
-    match command {
+    let work = async |link: &Link, out| match command {
         Command::Create(args) => create(link, out, args).await,
         Command::List(place) => list(link, out, &place).await,
         Command::Revoke(one) => revoke(link, out, &one).await,
         Command::Rotate(args) => rotate(link, out, &args).await,
-    }
+    };
+    Link::through(global, work).await
 }
 
 async fn create(link: &Link, out: Out, args: Create) -> Result<()> {

@@ -2,6 +2,7 @@
 //! socket; else one that answers on the address; else the same API built for the moment on the
 //! data folder.
 
+use super::out::Out;
 use super::serve::announce;
 use super::{Global, environment};
 use crate::app::{App, Shared};
@@ -11,12 +12,13 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use portunus_egress::{AllowList, Client, Limits, SendError, Zone};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 use tower::ServiceExt;
 
@@ -61,12 +63,28 @@ impl Pieces {
 }
 
 impl Link {
+    /// Does a command's work and ends what was built for it.
+    ///
+    /// # Errors
+    /// As [`Link::open`], and those of the work.
+    pub(super) async fn through(
+        global: &Global,
+        work: impl AsyncFnOnce(&Self, Out) -> Result<()>,
+    ) -> Result<ExitCode> {
+        let link = Self::open(global).await?;
+        let outcome = work(&link, global.out()).await;
+        if let To::Here { app, .. } = link.to {
+            app.close().await;
+        }
+        outcome.map(|()| ExitCode::SUCCESS)
+    }
+
     /// Finds the gateway that the options name.
     ///
     /// # Errors
     /// When the settings are no good, when something else listens there, when the data folder
     /// cannot be opened.
-    pub(super) async fn open(global: &Global) -> Result<Self> {
+    async fn open(global: &Global) -> Result<Self> {
         let settings = global.settings()?;
         if let Some(to) = running(
             settings.listen,
@@ -110,9 +128,9 @@ impl Link {
         let (status, bytes) = match &self.to {
             To::Socket { data_dir } => {
                 let request = self.request(method, path, body)?;
-                let answer = over_socket(data_dir, request).await?.response;
-                let status = answer.status();
-                (status, whole(answer.into_body()).await?)
+                let answer = over_socket(data_dir, request).await?;
+                let status = answer.response.status();
+                (status, answer.whole(ANSWER_MAX_BYTES).await?)
             }
             To::Address { client, base } => {
                 let request = self.request(method, &format!("{base}{path}"), body)?;
@@ -125,7 +143,10 @@ impl Link {
                 let request = self.request(method, path, body)?.map(Body::from);
                 let answer = router.clone().oneshot(request).await?;
                 let status = answer.status();
-                (status, whole(answer.into_body()).await?)
+                (
+                    status,
+                    local::whole(answer.into_body(), ANSWER_MAX_BYTES).await?,
+                )
             }
         };
         let value: Value = serde_json::from_slice(&bytes)
@@ -187,13 +208,6 @@ impl Link {
         };
         Ok(request?)
     }
-
-    /// Ends what was built for the moment.
-    pub(super) async fn close(self) {
-        if let To::Here { app, .. } = self.to {
-            app.close().await;
-        }
-    }
 }
 
 /// The gateway that runs, if one does. Which certificate one with TLS has is not known here: it
@@ -213,17 +227,6 @@ async fn over_socket(data_dir: &Path, request: Request<Bytes>) -> Result<local::
     let stream = local::connect(data_dir).await?;
     let stream = stream.context("the gateway has just ended")?;
     local::send(stream, request.map(Full::new)).await
-}
-
-/// A whole body, within bounds.
-async fn whole<B>(body: B) -> Result<Bytes>
-where
-    B: http_body_util::BodyExt<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
-{
-    let collected = Limited::new(body, ANSWER_MAX_BYTES).collect().await;
-    collected
-        .map(http_body_util::Collected::to_bytes)
-        .map_err(|error| anyhow::anyhow!(error))
 }
 
 /// A client that reaches the gateway's own address and nothing else that is not public.

@@ -42,15 +42,12 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(global: &Global, args: &Args) -> Result<ExitCode> {
-    let link = Link::open(global).await?;
-    let out = global.out();
-    let outcome = match &args.id {
-        Some(id) => one(&link, out, id, args).await,
-        None if args.follow => follow(&link, out, args).await,
-        None => list(&link, out, args).await,
+    let work = async |link: &Link, out| match &args.id {
+        Some(id) => one(link, out, id, args).await,
+        None if args.follow => follow(link, out, args).await,
+        None => list(link, out, args).await,
     };
-    link.close().await;
-    outcome.map(|()| ExitCode::SUCCESS)
+    Link::through(global, work).await
 }
 
 async fn one(link: &Link, out: Out, id: &str, args: &Args) -> Result<()> {

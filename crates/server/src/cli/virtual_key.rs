@@ -94,19 +94,13 @@ pub(super) struct Update {
 }
 
 pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode> {
-    let link = Link::open(global).await?;
-    let outcome = act(&link, global.out(), command).await;
-    link.close().await;
-    outcome.map(|()| ExitCode::SUCCESS)
-}
-
-async fn act(link: &Link, out: Out, command: Command) -> Result<()> {
-    match command {
+    let work = async |link: &Link, out| match command {
         Command::Create(args) => create(link, out, args).await,
         Command::List(place) => list(link, out, &place).await,
         Command::Update(args) => update(link, out, args).await,
         Command::Delete(one) => delete(link, out, &one).await,
-    }
+    };
+    Link::through(global, work).await
 }
 
 /// The first line of what `read` gives; never empty.

@@ -64,6 +64,7 @@ impl Sqlite {
         Ok(Self {
             keys: pool.clone(),
             state: Group::start(&pool),
+            writes: pool.clone(),
             logs: pool,
             virtual_key_changes: AtomicU64::new(0),
         })
@@ -83,12 +84,17 @@ impl Sqlite {
             .await
             .map_err(failed("database"))?;
         let logs = pool(CONNECTIONS)
+            .connect_with(relaxed.clone())
+            .await
+            .map_err(failed("database"))?;
+        let writes = pool(1)
             .connect_with(relaxed)
             .await
             .map_err(failed("database"))?;
         Ok(Self {
             keys,
-            state: Group::start(&logs),
+            state: Group::start(&writes),
+            writes,
             logs,
             virtual_key_changes: AtomicU64::new(0),
         })
@@ -239,7 +245,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("x.db").display());
         let store = Sqlite::open(&url).await.unwrap();
-        for (pool, synchronous) in [(&store.keys, "2"), (&store.logs, "1")] {
+        for (pool, synchronous) in [(&store.keys, "2"), (&store.logs, "1"), (&store.writes, "1")] {
             assert_eq!(pragma(pool, "synchronous").await, synchronous);
             assert_eq!(pragma(pool, "journal_mode").await, "wal");
             assert_eq!(pragma(pool, "foreign_keys").await, "1");
