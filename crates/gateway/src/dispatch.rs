@@ -1,6 +1,7 @@
-//! One attempt after another at a provider: send, classify, repeat if the config says so.
+//! One attempt after another at one target: send, classify, repeat if the config says so.
 
 use crate::Gateway;
+use crate::attempts::random;
 use crate::config::Retry;
 use crate::error::Error;
 use crate::record::{Record, whole_ms};
@@ -46,15 +47,30 @@ impl Gateway {
         retry: &Retry,
         record: &mut Record,
     ) -> Result<Response, Error> {
+        let mut slot = None;
         for tried in 0.. {
-            let error = match self.attempt(send, record).await {
+            let sent = self.attempt(send, record).await;
+            // This retry is over: its room is for the next.
+            drop(slot.take());
+            let error = match sent {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
-            match wait(&error, retry, tried, send.runs_tools) {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(error),
+            let left = self
+                .parts
+                .bounds
+                .wall_clock
+                .saturating_sub(record.elapsed());
+            let pause = wait(&error, retry, tried, send.runs_tools, random());
+            let Some(pause) = pause.filter(|pause| *pause < left) else {
+                return Err(error);
+            };
+            slot = self.budget.retry();
+            if slot.is_none() {
+                record.note("A retry was refused: too many requests retry already.".to_owned());
+                return Err(error);
             }
+            tokio::time::sleep(pause).await;
             record.retries(1);
         }
         Err(Error::Internal("no attempt was made".to_owned()))
@@ -85,8 +101,9 @@ impl Gateway {
         row: usize,
     ) -> Result<Response, Error> {
         let bounds = &self.parts.bounds;
+        let left = bounds.wall_clock.saturating_sub(record.elapsed());
         let limits = Limits {
-            first_byte: Some(send.patience(bounds.provider_first_byte)),
+            first_byte: Some(send.patience(bounds.provider_first_byte.min(left))),
             idle: Some(bounds.provider_idle),
             total: None,
             max_body_bytes: Some(bounds.max_turn_bytes),
@@ -181,20 +198,33 @@ fn upstream_id(headers: &HeaderMap) -> Option<String> {
     Some(value.to_str().ok()?.chars().take(128).collect())
 }
 
-/// How long to wait before the next attempt; `None` = no further attempt.
-fn wait(error: &Error, retry: &Retry, tried: u32, runs_tools: bool) -> Option<Duration> {
+/// How long to wait before the next attempt; `None` = no further attempt. `random` is from 0 to
+/// below 1: those that fail together do not come back together.
+fn wait(
+    error: &Error,
+    retry: &Retry,
+    tried: u32,
+    runs_tools: bool,
+    random: f64,
+) -> Option<Duration> {
     if tried >= retry.attempts {
         return None;
     }
-    let backoff = Duration::from_secs(1 << tried.min(4));
+    let backoff = Duration::from_secs(1 << tried.min(4)).mul_f64(0.5 + random / 2.0);
+    let listed = |status: u16| retry.on_status_codes.contains(&status);
     match error {
         Error::Unreachable { cause, .. } if !cause.may_have_been_sent() => Some(backoff),
+        Error::RequestTimeout(_) if !runs_tools && listed(408) => Some(backoff),
         Error::Provider(failure) if !runs_tools || failure.upstream_status == Some(429) => {
-            let status = failure.upstream_status?;
-            retry.on_status_codes.contains(&status).then_some(())?;
+            listed(failure.upstream_status?).then_some(())?;
             let asked = failure.retry_after.filter(|_| retry.use_retry_after);
+            // Never before the time that was asked for.
+            let asked = asked.map(|asked| asked.mul_f64(1.0 + random / 10.0));
             Some(asked.unwrap_or(backoff)).filter(|wait| *wait <= MAX_WAIT)
         }
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,8 @@ pub(crate) enum Error {
     RequestTimeout(Duration),
     /// The tools of an MCP server could not be listed.
     McpList { sentence: String, detail: String },
+    /// Every target of a route failed; `tried` lists them.
+    AllFailed { tried: String, last: Box<Error> },
     /// A bound of ours was met; the text names it.
     Bound(String),
     /// The gateway itself failed; the cause is for the log only.
@@ -72,9 +74,17 @@ impl Error {
         self.told().source
     }
 
+    /// The error of one target: the last, where there were several.
+    pub(crate) fn last(&self) -> &Self {
+        match self {
+            Self::AllFailed { last, .. } => last,
+            other => other,
+        }
+    }
+
     /// What the log gets beside the public text.
     pub(crate) fn cause(&self) -> Option<&str> {
-        match self {
+        match self.last() {
             Self::McpList { detail, .. } => Some(detail),
             Self::Internal(cause) => Some(cause),
             _ => None,
@@ -102,6 +112,18 @@ impl Error {
             Self::McpList { sentence, .. } => {
                 let body = ErrorBody::new(kind::EXTERNAL_CONNECTOR, sentence.as_str());
                 (424, "mcp", body.param("tools").code(code::HTTP))
+            }
+            Self::AllFailed { tried, last } => {
+                let told = last.told();
+                let text = format!(
+                    "All targets of the route failed: {tried}. The last one: {}",
+                    told.body.message
+                );
+                let body = ErrorBody {
+                    message: text,
+                    ..told.body
+                };
+                (told.status, told.source, body)
             }
             Self::Bound(text) => (500, "gateway", server(text.clone())),
             Self::Internal(_) => (500, "gateway", server(INTERNAL.to_owned())),

@@ -105,7 +105,7 @@ fn word_on(item: &Item) -> Option<&str> {
     }
 }
 
-fn unknown_item(at: &str, kind: &str) -> Error {
+pub(crate) fn unknown_item(at: &str, kind: &str) -> Error {
     let message = format!(
         "Invalid '{at}': items of type '{kind}' cannot be given to this model; they need a provider that speaks the Responses API."
     );

@@ -6,6 +6,7 @@
 //! is filed exactly once, whatever ends the request.
 
 mod answers;
+mod attempts;
 mod call;
 mod config;
 mod dispatch;
@@ -52,6 +53,8 @@ use std::sync::{Arc, Mutex};
 pub struct Gateway {
     parts: Parts,
     opened: opened::OpenedKeys,
+    /// Room for retries.
+    budget: Arc<attempts::Budget>,
     /// A fresh name of this process: a request that another one began is not running here.
     process: String,
     /// Idempotency keys whose requests run in this process.
@@ -71,6 +74,7 @@ impl Gateway {
         Arc::new(Self {
             parts,
             opened: opened::OpenedKeys::default(),
+            budget: Arc::default(),
             process: portunus_store::new_id(""),
             running: Mutex::default(),
         })
@@ -87,6 +91,7 @@ impl Gateway {
 
     async fn respond(self: &Arc<Self>, call: Call) -> Reply {
         let mut record = Record::open(&self.parts, &call);
+        record.counts(self.budget.enter());
         match self.serve(&call, &mut record).await {
             Ok(Served::PassThrough(relay)) => relay.reply(record),
             Ok(Served::Loop(job, stream)) => reply::of_loop(job, stream, record).await,
@@ -99,29 +104,32 @@ impl Gateway {
         record.asked(&head);
         front::refuse_unbuilt(&head)?;
         let config = config::Config::of(call)?;
-        let wanted = route::wanted(&head.model, call, &config)?;
-        let target = self.target(call, wanted).await?;
-        record.aimed(&target);
+        let route = self.route(&head.model, call, &config, record).await?;
         let servers = servers::of(&head, &call.principal.workspace_id, self)?;
         let context = state::Context::find(self, call, &head).await?;
         let execution = self.execution(&config);
-        let plan = plan::decide(&target, &head, &servers, execution, context.is_ours())?;
+        let plan = plan::decide(
+            route.targets(),
+            &head,
+            &servers,
+            execution,
+            context.is_ours(),
+        )?;
         record.planned(plan, !servers.is_empty());
         match plan {
             Plan::PassThrough => {
-                context.check_native(&target)?;
-                let relay = self.relay(call, &head, &target, &config, record).await?;
+                let relay = self.relay(call, &head, &context, &route, record).await?;
                 Ok(Served::PassThrough(relay))
             }
             Plan::ToolLoop => {
                 let request = tool_loop::Request {
                     call,
                     head: &head,
-                    target,
+                    route,
                     servers,
                     context,
                 };
-                let job = tool_loop::Job::new(self, request, &config).await?;
+                let job = tool_loop::Job::new(self, request, record).await?;
                 Ok(Served::Loop(Box::new(job), head.stream))
             }
         }

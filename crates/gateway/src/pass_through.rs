@@ -1,14 +1,14 @@
 //! The provider's bytes as they are, with a tap on a copy.
 
 use crate::Gateway;
+use crate::attempts::Route;
 use crate::call::{Call, Reply, ReplyBody};
-use crate::config::Config;
 use crate::dispatch::Send;
 use crate::error::Error;
 use crate::record::Record;
 use crate::reply;
 use crate::route::Target;
-use crate::state::{Keep, Notes};
+use crate::state::{Context, Keep, Notes};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -17,6 +17,7 @@ use portunus_egress::{Body, SendError};
 use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_protocol::request::Head;
 use portunus_store::Store;
+use serde_json::{Map, Value};
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -26,7 +27,8 @@ use tap::Tap;
 
 /// A call whose head came back good.
 pub(crate) struct Relay {
-    provider: &'static str,
+    /// Provider and place in the config.
+    used: Option<(&'static str, String)>,
     head: HeaderMap,
     status: u16,
     answer: Answer,
@@ -41,53 +43,98 @@ enum Answer {
 }
 
 impl Gateway {
-    /// Sends the client's bytes, with nothing but the model replaced where it was routed.
+    /// Sends the client's bytes, with nothing but the model and what a config overrides
+    /// replaced, to one target after the other.
     pub(crate) async fn relay(
         self: &Arc<Self>,
         call: &Call,
         head: &Head<'_>,
-        target: &Target,
-        config: &Config,
+        context: &Context,
+        route: &Route,
         record: &mut Record,
     ) -> Result<Box<Relay>, Error> {
-        let mut tap = Tap::new(target, head, record);
-        tap.keep = self.keep_native(call, head, target)?;
         let runs_tools = head.mcp_tools().next().is_some();
-        let send = Send {
+        let mut tap = Tap::new(route.target()?, head, record);
+        let mut tries = route.tries(0, record);
+        loop {
+            let target = route.target()?;
+            tap.aim(target, record);
+            let asked = self.asked(call, head, context, route, &mut tap);
+            let sent = match asked {
+                Ok(send) => self.answer(&send, route, record).await,
+                Err(error) => Err(error),
+            };
+            if runs_tools && sent.as_ref().err().is_none_or(may_have_run) {
+                record.tool_goes_out();
+            }
+            let error = match sent {
+                Ok((headers, status, answer)) => {
+                    route.answers();
+                    if let Answer::Whole(whole) = &answer {
+                        tap.whole(whole, record);
+                        tap.store(&self.parts.store).await;
+                    }
+                    return Ok(Box::new(Relay {
+                        used: route.used(),
+                        head: headers,
+                        status,
+                        answer,
+                        tap,
+                        store: Arc::clone(&self.parts.store),
+                        retries: record.target_retries(),
+                    }));
+                }
+                Err(error) => error,
+            };
+            // A tool that may have run is not run again somewhere else.
+            if record.tool_may_have_run() {
+                return Err(error);
+            }
+            route.fail(error, &mut tries, record)?;
+        }
+    }
+
+    /// What is sent to the target that is tried now.
+    fn asked<'a>(
+        &self,
+        call: &Call,
+        head: &Head<'_>,
+        context: &Context,
+        route: &'a Route,
+        tap: &mut Tap,
+    ) -> Result<Send<'a>, Error> {
+        let (attempt, target) = (route.attempt(), route.target()?);
+        context.check_native(target)?;
+        tap.keep = self.keep_native(call, head, target)?;
+        Ok(Send {
             target,
             head: target.provider.head(&target.endpoint)?,
-            body: body(call, head, target)?,
+            body: body(call, head, target, &attempt.params)?,
             stream: head.stream,
             turn: 0,
-            runs_tools,
-            timeout: config.request_timeout,
-        };
-        let sent = self.dispatch(&send, &config.retry, record).await;
-        if runs_tools && sent.as_ref().err().is_none_or(may_have_run) {
-            record.tool_goes_out();
+            runs_tools: head.mcp_tools().next().is_some(),
+            timeout: attempt.timeout,
+        })
+    }
+
+    /// The answer of one target: a stream that begins, or a whole response.
+    async fn answer(
+        &self,
+        send: &Send<'_>,
+        route: &Route,
+        record: &mut Record,
+    ) -> Result<(HeaderMap, u16, Answer), Error> {
+        let response = self.dispatch(send, &route.attempt().retry, record).await?;
+        let status = response.status.as_u16();
+        if is_stream(&response.headers) {
+            return Ok((response.headers, status, Answer::Stream(response.body)));
         }
-        let response = sent?;
-        let answer = if is_stream(&response.headers) {
-            Answer::Stream(response.body)
-        } else {
-            let whole = response.body.bytes().await;
-            let whole = whole.map_err(|cause| crate::dispatch::unreachable(&send, cause))?;
-            if head.stream || !is_response(&whole) {
-                return Err(no_response(target));
-            }
-            tap.whole(&whole, record);
-            tap.store(&self.parts.store).await;
-            Answer::Whole(whole)
-        };
-        Ok(Box::new(Relay {
-            provider: target.provider.name(),
-            head: response.headers,
-            status: response.status.as_u16(),
-            answer,
-            tap,
-            store: Arc::clone(&self.parts.store),
-            retries: record.retry_count(),
-        }))
+        let whole = response.body.bytes().await;
+        let whole = whole.map_err(|cause| crate::dispatch::unreachable(send, cause))?;
+        if send.stream || !is_response(&whole) {
+            return Err(no_response(send.target));
+        }
+        Ok((response.headers, status, Answer::Whole(whole)))
     }
 }
 
@@ -111,20 +158,26 @@ impl Gateway {
     }
 }
 
-fn body(call: &Call, head: &Head<'_>, target: &Target) -> Result<Bytes, Error> {
-    if head.model == target.model {
+fn body(
+    call: &Call,
+    head: &Head<'_>,
+    target: &Target,
+    params: &Map<String, Value>,
+) -> Result<Bytes, Error> {
+    if head.model == target.model && params.is_empty() {
         return Ok(call.body.clone());
     }
-    let model = serde_json::value::to_raw_value(&target.model);
     let mut shallow = head.shallow.clone();
+    let failed = |error: serde_json::Error| Error::Internal(error.to_string());
+    let raw = |value| serde_json::value::to_raw_value(value).map_err(failed);
     shallow.set(
         "model",
-        model.map_err(|error| Error::Internal(error.to_string()))?,
+        serde_json::value::to_raw_value(&target.model).map_err(failed)?,
     );
-    let bytes = shallow
-        .to_vec()
-        .map_err(|error| Error::Internal(error.to_string()))?;
-    Ok(bytes.into())
+    for (key, value) in params {
+        shallow.set(key, raw(value)?);
+    }
+    Ok(shallow.to_vec().map_err(failed)?.into())
 }
 
 /// Whether a whole answer is a response object: only then it is the client's.
@@ -201,8 +254,8 @@ impl Relay {
 
     fn headers(&self) -> HeaderMap {
         let mut headers = match self.answer {
-            Answer::Whole(_) => reply::base_headers(self.provider),
-            Answer::Stream(_) => reply::stream_headers(self.provider),
+            Answer::Whole(_) => reply::base_headers(self.used.clone()),
+            Answer::Stream(_) => reply::stream_headers(self.used.clone()),
         };
         for name in [
             header::CONTENT_TYPE,

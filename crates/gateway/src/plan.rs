@@ -17,19 +17,23 @@ pub(crate) enum Plan {
     ToolLoop,
 }
 
-/// Decides for one request.
-pub(crate) fn decide(
-    target: &Target,
+/// Decides for one request. Where one of its targets needs the loop, the loop serves all.
+pub(crate) fn decide<'a>(
+    targets: impl Iterator<Item = &'a Target>,
     head: &Head<'_>,
     servers: &[Server],
     execution: McpExecution,
     names_ours: bool,
 ) -> Result<Plan, Error> {
-    let native = target.dialect() == Dialect::Responses;
-    let runs_mcp = native && target.provider.runs_mcp();
-    let plan = match names_ours {
+    let needs_loop = |target: &Target| {
+        let native = target.dialect() == Dialect::Responses;
+        let runs_mcp = native && target.provider.runs_mcp();
+        choose(native, runs_mcp, servers, execution) == Plan::ToolLoop
+    };
+    let mut targets = targets;
+    let plan = match names_ours || targets.any(needs_loop) {
         true => Plan::ToolLoop,
-        false => choose(native, runs_mcp, servers, execution),
+        false => Plan::PassThrough,
     };
     if plan == Plan::ToolLoop {
         refuse_native_only(head)?;

@@ -1,5 +1,6 @@
 //! What happened to one request, filed exactly once, whatever ends it.
 
+use crate::attempts::Counted;
 use crate::call::Call;
 use crate::error::Error;
 use crate::payload;
@@ -42,6 +43,10 @@ pub(crate) struct Record {
     /// Since when only tools are waited for.
     waits_for_tools: Option<Instant>,
     tool_may_have_run: bool,
+    /// Retries at the target that is used now.
+    target_retries: i64,
+    /// Counts the request as active.
+    active: Option<Counted>,
     prices: Arc<Prices>,
     log: LogWriter,
     observer: Arc<dyn Observer>,
@@ -66,12 +71,19 @@ impl Record {
             turn: None,
             waits_for_tools: None,
             tool_may_have_run: false,
+            target_retries: 0,
+            active: None,
             prices: Arc::clone(&parts.prices),
             log: parts.log.clone(),
             observer: Arc::clone(&parts.observer),
             cut: parts.cut.clone(),
             closed: false,
         }
+    }
+
+    /// The request counts as active until this is closed.
+    pub(crate) fn counts(&mut self, active: Counted) {
+        self.active = Some(active);
     }
 
     /// What was asked for.
@@ -85,8 +97,9 @@ impl Record {
         request.request_body = payload::request_body(head, self.level, self.max_bytes);
     }
 
-    /// Where it goes.
+    /// Where it goes, or goes on.
     pub(crate) fn aimed(&mut self, target: &Target) {
+        self.target_retries = 0;
         self.row.request.provider = Some(target.provider.name().to_owned());
         self.row.request.virtual_key.clone_from(&target.slug);
         if let Some(credential) = &target.endpoint.credential {
@@ -131,6 +144,68 @@ impl Record {
 
     pub(crate) fn last_attempt(&mut self) -> Option<&mut AttemptRow> {
         self.row.attempts.last_mut()
+    }
+
+    /// How many attempts were begun.
+    pub(crate) fn attempts(&self) -> usize {
+        self.row.attempts.len()
+    }
+
+    pub(crate) fn attempts_from(&self, index: usize) -> &[AttemptRow] {
+        self.row.attempts.get(index..).unwrap_or_default()
+    }
+
+    /// The last attempt has failed, if it is still open: its answer began well.
+    pub(crate) fn failed_attempt(&mut self, error: Option<String>) {
+        let now = self.offset_ms();
+        if let Some(row) = self.last_attempt().filter(|row| row.total_ms.is_none()) {
+            "failed".clone_into(&mut row.outcome);
+            row.error = error;
+            row.total_ms = Some(now - row.started_offset_ms);
+        }
+    }
+
+    /// The last attempt has answered whole.
+    pub(crate) fn answered(&mut self) {
+        let now = self.offset_ms();
+        if let Some(row) = self.last_attempt().filter(|row| row.total_ms.is_none()) {
+            "completed".clone_into(&mut row.outcome);
+            row.total_ms = Some(now - row.started_offset_ms);
+        }
+    }
+
+    /// A target that was not called. `name` is what the request calls it.
+    pub(crate) fn refused_attempt(
+        &mut self,
+        turn: usize,
+        name: &str,
+        target: Option<&Target>,
+        error: Option<String>,
+    ) {
+        let row = self.begin_attempt(AttemptRow {
+            turn: count(turn),
+            provider: target.map_or_else(String::new, |target| target.provider.name().to_owned()),
+            virtual_key: Some(bounded(name, 64)),
+            model: target.map(|target| target.model.clone()),
+            error,
+            ..AttemptRow::default()
+        });
+        if let Some(row) = self.attempt(row) {
+            "refused".clone_into(&mut row.outcome);
+            row.total_ms = Some(0);
+        }
+    }
+
+    /// A turn goes on at another target.
+    pub(crate) fn aim_turn(&mut self, index: usize, target: &Target) {
+        if let Some(row) = self.row.turns.get_mut(index) {
+            target.provider.name().clone_into(&mut row.provider);
+            row.model = Some(target.model.clone());
+        }
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 
     pub(crate) fn begin_turn(&mut self, target: &Target) -> usize {
@@ -235,6 +310,11 @@ impl Record {
     /// An error whose text may repeat what was sent, as it may be told and kept.
     pub(crate) fn cleaned(&self, mut error: Error) -> Error {
         match &mut error {
+            Error::AllFailed { tried, last } => {
+                *tried = self.clean(tried);
+                let inner = std::mem::replace(&mut **last, Error::Gone);
+                **last = self.cleaned(inner);
+            }
             Error::Provider(failure) => failure.body.message = self.clean(&failure.body.message),
             Error::McpList { detail, .. } => *detail = self.clean(detail),
             _ => {}
@@ -259,12 +339,18 @@ impl Record {
     }
 
     pub(crate) fn retries(&mut self, retries: u32) {
+        self.target_retries += i64::from(retries);
         let sum = self.row.request.retry_count.unwrap_or(0) + i64::from(retries);
         self.row.request.retry_count = Some(sum);
     }
 
     pub(crate) fn retry_count(&self) -> i64 {
         self.row.request.retry_count.unwrap_or(0)
+    }
+
+    /// Retries at the target that was used last. Source: Portkey, "Response headers".
+    pub(crate) fn target_retries(&self) -> i64 {
+        self.target_retries
     }
 
     pub(crate) fn responded(&mut self, id: &str) {
@@ -324,6 +410,7 @@ impl Record {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
+        self.active = None;
         self.close_open(outcome);
         self.sum_up();
         let request = &mut self.row.request;

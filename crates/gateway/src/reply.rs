@@ -1,5 +1,6 @@
 //! Answers: whole, streamed, or refused.
 
+use crate::attempts::Route;
 use crate::call::{Reply, ReplyBody};
 use crate::error::Error;
 use crate::record::Record;
@@ -18,12 +19,12 @@ const CAPACITY: usize = 32;
 
 /// Runs a job and answers with its events or with its response.
 pub(crate) async fn of_loop(job: Box<Job>, streamed: bool, record: Record) -> Reply {
-    let provider = job.provider();
+    let route = job.route();
     if streamed {
         return stream_of(job, record).await;
     }
     match Box::pin(job.run(None, record)).await {
-        Ok(done) => whole(&done, provider),
+        Ok(done) => whole(&done, &route),
         Err(refused) => refusal(&refused),
     }
 }
@@ -41,7 +42,7 @@ pub(crate) fn refuse(error: Error, record: Record) -> Reply {
 
 /// The status is known with the first event: until then a failure is a plain answer.
 async fn stream_of(job: Box<Job>, record: Record) -> Reply {
-    let provider = job.provider();
+    let route = job.route();
     let pause = job.gateway().parts.bounds.keep_alive;
     let (to, mut from) = mpsc::channel(CAPACITY);
     let mut task = JoinSet::new();
@@ -66,7 +67,7 @@ async fn stream_of(job: Box<Job>, record: Record) -> Reply {
     let body = stream::once(async move { Ok(first) }).chain(rest).boxed();
     Reply {
         status: 200,
-        headers: stream_headers(provider),
+        headers: stream_headers(route.used()),
         body: ReplyBody::Stream(body),
     }
 }
@@ -87,10 +88,10 @@ impl Events {
     }
 }
 
-fn whole(done: &Done, provider: &'static str) -> Reply {
+fn whole(done: &Done, route: &Route) -> Reply {
     match serde_json::to_vec(&done.response) {
         Ok(body) => {
-            let mut headers = base_headers(provider);
+            let mut headers = base_headers(route.used());
             set_retries(&mut headers, done.retries);
             set(&mut headers, header::CONTENT_TYPE, "application/json");
             Reply {
@@ -133,7 +134,7 @@ pub(crate) fn answer_of(error: &Error, tool_may_have_run: bool) -> Reply {
         // The SDKs repeat 408, 409, 429 and 5xx by themselves: the tool would run again.
         set(&mut headers, name("x-should-retry"), "false");
     }
-    if let Error::Provider(failure) = error
+    if let Error::Provider(failure) = error.last()
         && let Some(wait) = failure.retry_after
     {
         headers.insert(
@@ -149,22 +150,23 @@ pub(crate) fn answer_of(error: &Error, tool_may_have_run: bool) -> Reply {
     }
 }
 
-/// Headers of every answer that came from a provider. Source: Portkey, "Response headers".
-pub(crate) fn base_headers(provider: &'static str) -> HeaderMap {
+/// Headers of every answer that came from a provider. Without `used`, the target is not known
+/// yet: the stream begins with the lists of tools. Source: Portkey, "Response headers".
+pub(crate) fn base_headers(used: Option<(&'static str, String)>) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    set(&mut headers, name("x-portkey-provider"), provider);
-    set(
-        &mut headers,
-        name("x-portkey-last-used-option-index"),
-        "config",
-    );
+    if let Some((provider, index)) = used {
+        set(&mut headers, name("x-portkey-provider"), provider);
+        if let Ok(index) = HeaderValue::try_from(index) {
+            headers.insert(name("x-portkey-last-used-option-index"), index);
+        }
+    }
     set(&mut headers, name("x-portkey-cache-status"), "DISABLED");
     headers
 }
 
 /// Headers of a stream of events.
-pub(crate) fn stream_headers(provider: &'static str) -> HeaderMap {
-    let mut headers = base_headers(provider);
+pub(crate) fn stream_headers(used: Option<(&'static str, String)>) -> HeaderMap {
+    let mut headers = base_headers(used);
     set(
         &mut headers,
         header::CONTENT_TYPE,

@@ -2,7 +2,6 @@
 
 use crate::Gateway;
 use crate::call::Call;
-use crate::config::Config;
 use crate::error::Error;
 use crate::opened::Opened;
 use portunus_protocol::error::{ErrorBody, code, kind};
@@ -12,6 +11,10 @@ use secrecy::SecretString;
 use serde_json::Value;
 use std::sync::Arc;
 use url::Url;
+
+mod walk;
+
+pub(crate) use walk::{Exit, Step, steps};
 
 /// Slug of the demo model, which needs no credential.
 const DEMO: &str = "demo";
@@ -33,10 +36,27 @@ pub(crate) enum Place {
     Bare(String),
 }
 
+impl Place {
+    /// The word of the request.
+    pub(crate) fn shown(&self) -> &str {
+        match self {
+            Self::VirtualKey(word) | Self::Bare(word) => word,
+        }
+    }
+}
+
 /// Reads the names in the order of precedence: config, `x-portkey-provider`,
 /// `x-portkey-virtual-key`, `@slug/` of the model, default of the API key. Two that differ are
 /// refused, so that no request goes where its author did not look.
-pub(crate) fn wanted(model: &str, call: &Call, config: &Config) -> Result<Wanted, Error> {
+///
+/// `over` is the model of the config's `override_params`; `here` is the config's level and the
+/// slug that it names.
+pub(crate) fn wanted(
+    model: &str,
+    over: Option<&str>,
+    call: &Call,
+    here: (&str, Option<&str>),
+) -> Result<Wanted, Error> {
     for name in [
         "x-portkey-config",
         "x-portkey-provider",
@@ -47,10 +67,14 @@ pub(crate) fn wanted(model: &str, call: &Call, config: &Config) -> Result<Wanted
             return Err(ErrorBody::invalid(name, code::VALUE, message).into());
         }
     }
-    let (prefix, model) = split_model(model)?;
+    let (mut prefix, mut model) = split_model(model)?;
+    if let Some(over) = over {
+        let (own, over) = split_model(over)?;
+        (prefix, model) = (own.or(prefix), over);
+    }
     let provider = call.header("x-portkey-provider");
     let named = [
-        ("x-portkey-config", config.virtual_key.as_deref()),
+        here,
         (
             "x-portkey-provider",
             provider.and_then(|name| name.strip_prefix('@')),
@@ -143,6 +167,19 @@ impl Target {
 
     pub(crate) fn dialect(&self) -> Dialect {
         self.provider.dialect()
+    }
+
+    /// The same at another base URL. To another origin the credential does not go along: it was
+    /// given for its own.
+    pub(crate) fn moved(mut self, host: &str) -> Result<Self, Error> {
+        let base_url = Url::parse(host).map_err(|error| Error::Internal(error.to_string()))?;
+        let mut endpoint = Endpoint::clone(&self.endpoint);
+        if endpoint.base_url.origin() != base_url.origin() {
+            endpoint.credential = None;
+        }
+        endpoint.base_url = base_url;
+        self.endpoint = Arc::new(endpoint);
+        Ok(self)
     }
 }
 

@@ -3,8 +3,8 @@
 
 use crate::Gateway;
 use crate::answers::{self, Answered, digest_of};
+use crate::attempts::{Attempt, Route};
 use crate::call::{Call, Principal};
-use crate::config::{Config, Retry};
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::record::Record;
@@ -20,20 +20,22 @@ use bytes::Bytes;
 use portunus_mcp::Inventory;
 use portunus_protocol::error::{ErrorBody, kind};
 use portunus_protocol::item::Item;
-use portunus_protocol::request::{Body, Head, Tool, ToolChoice, ToolRef};
+use portunus_protocol::request::{Body, Head, Tool, ToolChoice};
 use portunus_protocol::response::{Response, Usage};
 use portunus_providers::{Choice, Dialect, ToolDef, TurnRequest, TurnStatus};
-use serde_json::value::RawValue;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc;
+
+mod offer;
+
+use offer::{Offered, client_tool, client_tool_name, described, hosted, nothing_to_choose};
 
 /// What a job is made of.
 pub(crate) struct Request<'a> {
     pub(crate) call: &'a Call,
     pub(crate) head: &'a Head<'a>,
-    pub(crate) target: Target,
+    pub(crate) route: Arc<Route>,
     pub(crate) servers: Vec<Server>,
     pub(crate) context: Context,
 }
@@ -49,11 +51,13 @@ pub(crate) struct Job {
     answered: Vec<Answered>,
     keep: Option<Keep>,
     journal: Option<Journal>,
-    target: Target,
+    route: Arc<Route>,
     servers: Vec<Server>,
-    retry: Retry,
-    timeout: Option<Duration>,
     tools: Vec<Tool>,
+    /// The request as it was sent, for targets after the first.
+    sent: Bytes,
+    /// The target that `body` was read for.
+    first: usize,
     body: Body,
     /// Whether the client watches the events.
     streamed: bool,
@@ -81,22 +85,31 @@ struct State {
     tools_off: bool,
 }
 
+/// What a request of a turn is made from, whichever target it goes to.
+struct Turn<'a> {
+    index: u32,
+    tokens_left: Option<u64>,
+    state: &'a State,
+    inventory: &'a Inventory,
+}
+
 impl Job {
     pub(crate) async fn new(
         gateway: &Arc<Gateway>,
         request: Request<'_>,
-        config: &Config,
+        record: &mut Record,
     ) -> Result<Self, Error> {
         let Request {
             call,
             head,
-            target,
+            route,
             servers,
             mut context,
         } = request;
-        let native = target.dialect() == Dialect::Responses;
         front::require_input(head)?;
-        let mut body = Body::parse(head, native)?;
+        let mut body = first_body(head, &route, record)?;
+        let target = route.target()?;
+        let native = target.dialect() == Dialect::Responses;
         body.input = context.resolve(body.input);
         let earlier = context.earlier();
         history::check(&earlier, &body.input, native)?;
@@ -108,7 +121,7 @@ impl Job {
                 .map(|s| (s.tool.server_label.clone(), digest_of(s)))
                 .collect(),
         };
-        let mut keep = Keep::of(gateway, call, head, &target, notes);
+        let mut keep = Keep::of(gateway, call, head, target, notes);
         if let Some(keep) = &mut keep {
             keep.input(&body.input);
         }
@@ -116,7 +129,6 @@ impl Job {
             front::response(head, &body, &target.model, gateway.parts.policy.server_url);
         response.store = keep.is_some();
         Ok(Self {
-            timeout: config.request_timeout,
             gateway: Arc::clone(gateway),
             principal: call.principal.clone(),
             known: known(&earlier, &body.input, &context, &servers),
@@ -124,10 +136,11 @@ impl Job {
             answered,
             keep,
             journal: Journal::of(call),
-            target,
+            first: route.at(),
+            route,
             servers,
-            retry: config.retry.clone(),
             tools: head.tools.clone(),
+            sent: call.body.clone(),
             body,
             streamed: head.stream,
             response,
@@ -138,8 +151,8 @@ impl Job {
         &self.gateway
     }
 
-    pub(crate) fn provider(&self) -> &'static str {
-        self.target.provider.name()
+    pub(crate) fn route(&self) -> Arc<Route> {
+        Arc::clone(&self.route)
     }
 
     /// Runs to the end. With `out`, every event goes there, and a failure after the first one
@@ -199,11 +212,20 @@ impl Job {
         };
         let max_turns = self.gateway.parts.bounds.max_turns;
         for turn in 0..max_turns {
-            let Some(request) = self.request(&state, &inventory, turn, record)? else {
+            let Some(left) = self.tokens_left(record) else {
                 return Ok(Ending::Incomplete("max_output_tokens".to_owned()));
             };
             let frame = self.frame(&state, &inventory);
-            let outcome = Box::pin(turn::run(&frame, &request, sink, record)).await?;
+            let ask = |attempt: &Attempt, target: &Target| {
+                let turn = Turn {
+                    index: turn,
+                    tokens_left: left,
+                    state: &state,
+                    inventory: &inventory,
+                };
+                self.request(&turn, attempt, target)
+            };
+            let outcome = Box::pin(turn::run(&frame, &ask, sink, record)).await?;
             if let Some(ending) = self.after(outcome, turn, &mut state, sink, record).await? {
                 return Ok(ending);
             }
@@ -270,11 +292,9 @@ impl Job {
         Frame {
             gateway: &self.gateway,
             principal: &self.principal,
-            target: &self.target,
+            route: &self.route,
             servers: &self.servers,
             inventory,
-            retry: &self.retry,
-            timeout: self.timeout,
             calls_left: if state.tools_off { 0 } else { left },
             one_call: self.body.parallel_tool_calls == Some(false),
         }
@@ -338,49 +358,69 @@ impl Job {
         Ok(None)
     }
 
-    /// The request of the next turn; `None` when no token is left for it.
+    /// Tokens that are left for the next turn, if they are bounded; `None` when none is left.
+    #[expect(clippy::option_option, reason = "the outer says whether to go on")]
+    fn tokens_left(&self, record: &Record) -> Option<Option<u64>> {
+        let spent = record.usage().map_or(0, |usage| usage.output_tokens);
+        let max = self.body.max_output_tokens;
+        let left = max.map(|max| max.saturating_sub(spent));
+        (left != Some(0)).then_some(left)
+    }
+
+    /// The request of a turn, as one target gets it.
     fn request(
         &self,
-        state: &State,
-        inventory: &Inventory,
-        turn: u32,
-        record: &Record,
-    ) -> Result<Option<TurnRequest>, Error> {
-        let spent = record.usage().map_or(0, |usage| usage.output_tokens);
-        let left = self
-            .body
-            .max_output_tokens
-            .map(|max| max.saturating_sub(spent));
-        if left == Some(0) {
-            return Ok(None);
-        }
-        let (tools, tool_choice) = self.offer(inventory, turn, state.tools_off)?;
-        Ok(Some(TurnRequest {
-            model: self.target.model.clone(),
-            instructions: self.body.instructions.clone(),
-            input: state.history.clone(),
+        turn: &Turn<'_>,
+        attempt: &Attempt,
+        target: &Target,
+    ) -> Result<TurnRequest, Error> {
+        let other;
+        let body = if self.route.at() == self.first {
+            &self.body
+        } else {
+            other = self.body_for(turn, attempt, target)?;
+            &other
+        };
+        let (tools, tool_choice) = self.offer(body, turn)?;
+        Ok(TurnRequest {
+            model: target.model.clone(),
+            instructions: body.instructions.clone(),
+            input: turn.state.history.clone(),
             tools,
             hosted_tools: self.tools.iter().filter_map(hosted).collect(),
             tool_choice,
-            parallel_tool_calls: self.body.parallel_tool_calls,
-            max_output_tokens: left,
-            options: self.body.options.clone(),
+            parallel_tool_calls: body.parallel_tool_calls,
+            max_output_tokens: match (turn.tokens_left, body.max_output_tokens) {
+                (Some(left), Some(max)) => Some(left.min(max)),
+                (left, max) => left.or(max),
+            },
+            options: body.options.clone(),
             stream: self.streamed,
-            turn_index: turn,
-        }))
+            turn_index: turn.index,
+        })
+    }
+
+    /// The body as a target other than the first reads it: fields that the first one alone
+    /// knows are refused.
+    fn body_for(&self, turn: &Turn<'_>, attempt: &Attempt, target: &Target) -> Result<Body, Error> {
+        let head = Head::parse(&self.sent)?;
+        let native = target.dialect() == Dialect::Responses;
+        let mut history = turn.state.history.iter();
+        if let Some(odd) = history.find(|item| matches!(***item, Item::Other(_)))
+            && !native
+        {
+            return Err(history::unknown_item("input", odd.kind()));
+        }
+        read_body(&head, attempt, native)
     }
 
     /// The tools that the model gets in a turn, and what it may do with them. A demand holds
     /// for the first turn only: else the loop would never end.
-    fn offer(
-        &self,
-        inventory: &Inventory,
-        turn: u32,
-        tools_off: bool,
-    ) -> Result<(Vec<ToolDef>, Choice), Error> {
-        let mut offered = self.offered(inventory)?;
-        let choice = match &self.body.tool_choice {
-            _ if tools_off => Choice::None,
+    fn offer(&self, body: &Body, turn: &Turn<'_>) -> Result<(Vec<ToolDef>, Choice), Error> {
+        let mut offered = self.offered(turn.inventory)?;
+        let first = turn.index == 0;
+        let choice = match &body.tool_choice {
+            _ if turn.state.tools_off => Choice::None,
             ToolChoice::None => Choice::None,
             ToolChoice::Among(refs) => {
                 offered.retain(|tool| tool.is_among(refs));
@@ -391,14 +431,14 @@ impl Job {
                 if offered.is_empty() {
                     return Err(nothing_to_choose());
                 }
-                if turn == 0 {
+                if first {
                     Choice::Required
                 } else {
                     Choice::Auto
                 }
             }
-            ToolChoice::Required if turn == 0 => Choice::Required,
-            ToolChoice::Force(refs) if turn == 0 => {
+            ToolChoice::Required if first => Choice::Required,
+            ToolChoice::Force(refs) if first => {
                 offered.retain(|tool| tool.is_among(refs));
                 match offered.as_slice() {
                     [] => return Err(nothing_to_choose()),
@@ -432,6 +472,36 @@ impl Job {
         });
         Ok(own.into_iter().chain(mcp).collect())
     }
+}
+
+/// The body as the first target that can take it reads it.
+fn first_body(head: &Head<'_>, route: &Route, record: &mut Record) -> Result<Body, Error> {
+    let mut tries = route.tries(0, record);
+    loop {
+        let native = route.target()?.dialect() == Dialect::Responses;
+        match read_body(head, route.attempt(), native) {
+            Ok(body) => {
+                route.skip(tries);
+                return Ok(body);
+            }
+            Err(error) => route.fail(error, &mut tries, record)?,
+        }
+    }
+}
+
+/// The body with what the config overrides for a target.
+fn read_body(head: &Head<'_>, attempt: &Attempt, native: bool) -> Result<Body, Error> {
+    if attempt.params.is_empty() {
+        return Ok(Body::parse(head, native)?);
+    }
+    let failed = |error: serde_json::Error| Error::Internal(error.to_string());
+    let mut shallow = head.shallow.clone();
+    for (key, value) in &attempt.params {
+        let value = serde_json::value::to_raw_value(value).map_err(failed)?;
+        shallow.set(key, value);
+    }
+    let bytes = shallow.to_vec().map_err(failed)?;
+    Ok(Body::parse(&Head::parse(&bytes)?, native)?)
 }
 
 /// Servers whose lists need not be told again: the list is in the context, and as far as it is
@@ -470,11 +540,14 @@ fn listed_label(item: &Item) -> Option<&str> {
 /// Files the record, then lets the last event go. A client that is gone by now has missed
 /// nothing but that.
 async fn end(last: Last, failed: Option<Error>, record: Record) -> Result<Done, Refused> {
-    let retries = record.retry_count();
+    let (retries, of_target) = (record.retry_count(), record.target_retries());
     let tool_may_have_run = record.tool_may_have_run();
     record.end(200, last.response(), failed.as_ref());
     match last.send().await {
-        Ok(response) => Ok(Done { response, retries }),
+        Ok(response) => Ok(Done {
+            response,
+            retries: of_target,
+        }),
         Err(error) => Err(Refused {
             error,
             tool_may_have_run,
@@ -493,89 +566,6 @@ async fn finish(
         Ok(ending) => sink.end(ending.clone(), usage).await,
         Err(error) => sink.fail(error, usage).await,
     }
-}
-
-/// A tool that is offered to the model, with what a `tool_choice` may name it by.
-struct Offered {
-    label: Option<String>,
-    name: String,
-    def: ToolDef,
-}
-
-impl Offered {
-    fn is_among(&self, refs: &[ToolRef]) -> bool {
-        refs.iter().any(|reference| match (reference, &self.label) {
-            (ToolRef::Function(name), None) => *name == self.name,
-            (ToolRef::Mcp { server_label, name }, Some(label)) => {
-                server_label.as_ref().is_none_or(|wanted| wanted == label)
-                    && name.as_ref().is_none_or(|wanted| *wanted == self.name)
-            }
-            _ => false,
-        })
-    }
-}
-
-fn client_tool_name(tool: &Tool) -> Option<&str> {
-    match tool {
-        Tool::Function(function) => Some(&function.name),
-        Tool::Custom(value) => value.get("name").and_then(serde_json::Value::as_str),
-        Tool::Mcp(_) | Tool::Hosted(..) => None,
-    }
-}
-
-fn client_tool(tool: &Tool) -> Option<Result<Offered, serde_json::Error>> {
-    let name = client_tool_name(tool)?.to_owned();
-    let def = match tool {
-        Tool::Function(function) => Ok(ToolDef {
-            name: name.clone(),
-            description: function.description.clone(),
-            parameters: match &function.parameters {
-                Some(schema) => Arc::from(schema.clone()),
-                None => Arc::from(RawValue::NULL.to_owned()),
-            },
-            strict: function.strict,
-            custom: false,
-        }),
-        Tool::Custom(value) => {
-            serde_json::value::to_raw_value(&value["format"]).map(|format| ToolDef {
-                name: name.clone(),
-                description: value["description"].as_str().map(str::to_owned),
-                parameters: Arc::from(format),
-                strict: None,
-                custom: true,
-            })
-        }
-        Tool::Mcp(_) | Tool::Hosted(..) => return None,
-    };
-    Some(def.map(|def| Offered {
-        label: None,
-        name,
-        def,
-    }))
-}
-
-fn hosted(tool: &Tool) -> Option<serde_json::Value> {
-    match tool {
-        Tool::Hosted(_, value) => Some(value.clone()),
-        _ => None,
-    }
-}
-
-/// The server's description goes with each of its tools: the model sees no servers.
-fn described(own: Option<&str>, server: &portunus_protocol::request::McpTool) -> Option<String> {
-    let Some(about) = &server.server_description else {
-        return own.map(str::to_owned);
-    };
-    let about = format!("Server '{}': {about}", server.server_label);
-    Some(own.map_or_else(|| about.clone(), |own| format!("{own}\n\n{about}")))
-}
-
-fn nothing_to_choose() -> Error {
-    let message = "The tools that 'tool_choice' names are not there: no server lists one of that name, \
-                   or 'allowed_tools' leaves them out.";
-    ErrorBody::new(kind::INVALID_REQUEST, message)
-        .param("tool_choice")
-        .into()
 }
 
 fn bound(which: &str) -> Error {

@@ -3,8 +3,8 @@
 
 use crate::Gateway;
 use crate::answers::{self, Ask};
+use crate::attempts::{Attempt, Route};
 use crate::call::Principal;
-use crate::config::Retry;
 use crate::dispatch::{Send, unreachable};
 use crate::error::Error;
 use crate::record::{Record, TurnDone};
@@ -31,11 +31,9 @@ const DRAIN: Duration = Duration::from_millis(50);
 pub(crate) struct Frame<'a> {
     pub(crate) gateway: &'a Gateway,
     pub(crate) principal: &'a Principal,
-    pub(crate) target: &'a Target,
+    pub(crate) route: &'a Route,
     pub(crate) servers: &'a [Server],
     pub(crate) inventory: &'a Inventory,
-    pub(crate) retry: &'a Retry,
-    pub(crate) timeout: Option<Duration>,
     /// MCP calls that may still run.
     pub(crate) calls_left: u64,
     /// The client wants one call a turn.
@@ -58,29 +56,76 @@ pub(crate) struct Outcome {
     pub(crate) end: Option<TurnEnd>,
 }
 
-/// Runs one turn.
+/// Makes the request of a turn for one target.
+pub(crate) type Asker<'a> =
+    dyn Fn(&Attempt, &Target) -> Result<TurnRequest, Error> + std::marker::Send + Sync + 'a;
+
+/// Runs one turn, at the target that served the last one, or at the next that can.
 pub(crate) async fn run(
     frame: &Frame<'_>,
-    request: &TurnRequest,
+    ask: &Asker<'_>,
     sink: &mut Sink,
     record: &mut Record,
 ) -> Result<Outcome, Error> {
     let started = Instant::now();
-    let row = record.begin_turn(frame.target);
-    let mut reader = Reader::new(frame, request, row);
-    let result = match frame.target.provider.local(request) {
-        Some(events) => reader.take(events, sink, record).await,
-        None => reader.ask(sink, record).await,
+    let row = record.begin_turn(frame.route.target()?);
+    let mut tries = frame.route.tries(row, record);
+    let (tried, result) = loop {
+        let mut tried = Tried::default();
+        let error = match attempt(frame, ask, row, &mut tried, sink, record).await {
+            Err(error) if !tried.is_out => error,
+            result => break (tried, result),
+        };
+        match frame.route.fail(error, &mut tries, record) {
+            Ok(()) => record.aim_turn(row, frame.route.target()?),
+            Err(error) => break (tried, Err(error)),
+        }
     };
-    let outcome = reader.outcome();
-    let took = started.elapsed();
-    let first = reader.first.map(|at| at.duration_since(started));
-    record.end_turn(row, done(&outcome, result.as_ref().err(), took, first));
-    if let Some(row) = record.last_attempt().filter(|_| result.is_ok()) {
-        "completed".clone_into(&mut row.outcome);
-        row.total_ms = Some(crate::record::whole_ms(took));
+    let first = tried.first.map(|at| at.duration_since(started));
+    let end = done(
+        &tried.outcome,
+        result.as_ref().err(),
+        started.elapsed(),
+        first,
+    );
+    record.end_turn(row, end);
+    if result.is_ok() {
+        record.answered();
     }
-    result.map(|()| outcome)
+    result.map(|()| tried.outcome)
+}
+
+/// What came of one target.
+#[derive(Default)]
+struct Tried {
+    outcome: Outcome,
+    first: Option<Instant>,
+    /// Output has left: the turn cannot begin anew.
+    is_out: bool,
+}
+
+async fn attempt(
+    frame: &Frame<'_>,
+    ask: &Asker<'_>,
+    row: usize,
+    tried: &mut Tried,
+    sink: &mut Sink,
+    record: &mut Record,
+) -> Result<(), Error> {
+    let (attempt, target) = (frame.route.attempt(), frame.route.target()?);
+    let request = ask(attempt, target)?;
+    let mut reader = Reader::new(frame, target, &request, row);
+    let result = match target.provider.local(&request) {
+        Some(events) => reader.take(events, sink, record).await,
+        None => reader.ask(attempt, sink, record).await,
+    };
+    let result = result.and_then(|()| reader.sound());
+    *tried = Tried {
+        is_out: reader.is_out(),
+        first: reader.first,
+        outcome: reader.outcome(),
+    };
+    result
 }
 
 fn done(
@@ -133,6 +178,7 @@ enum Way {
 
 struct Reader<'a> {
     frame: &'a Frame<'a>,
+    target: &'a Target,
     request: &'a TurnRequest,
     turn: usize,
     ways: Vec<(usize, Way)>,
@@ -143,9 +189,15 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(frame: &'a Frame<'a>, request: &'a TurnRequest, turn: usize) -> Self {
+    fn new(
+        frame: &'a Frame<'a>,
+        target: &'a Target,
+        request: &'a TurnRequest,
+        turn: usize,
+    ) -> Self {
         Self {
             frame,
+            target,
             request,
             turn,
             ways: Vec::new(),
@@ -166,9 +218,32 @@ impl<'a> Reader<'a> {
         outcome
     }
 
+    /// Whether something of the turn has left: an item that the client sees, or a call that is
+    /// ours and decided.
+    fn is_out(&self) -> bool {
+        !self.items.is_empty() || self.ways.iter().any(|(_, way)| matches!(way, Way::Open(_)))
+    }
+
+    /// A turn that failed before its first output is an error of its target.
+    fn sound(&self) -> Result<(), Error> {
+        let end = self.outcome.end.as_ref();
+        match end.map(|end| &end.status) {
+            Some(TurnStatus::Failed { code, message }) if !self.is_out() => {
+                let body = ErrorBody::new(kind::SERVER, message.as_str()).code(code.clone());
+                Err(Error::provider(body))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Sends the turn and reads the answer.
-    async fn ask(&mut self, sink: &mut Sink, record: &mut Record) -> Result<(), Error> {
-        let (target, request) = (self.frame.target, self.request);
+    async fn ask(
+        &mut self,
+        attempt: &Attempt,
+        sink: &mut Sink,
+        record: &mut Record,
+    ) -> Result<(), Error> {
+        let (target, request) = (self.target, self.request);
         let outgoing = target.provider.encode(&target.endpoint, request)?;
         for note in outgoing.notes {
             record.note(note);
@@ -180,12 +255,12 @@ impl<'a> Reader<'a> {
             stream: request.stream,
             turn: self.turn,
             runs_tools: false,
-            timeout: self.frame.timeout,
+            timeout: attempt.timeout,
         };
         let response = self
             .frame
             .gateway
-            .dispatch(&send, self.frame.retry, record)
+            .dispatch(&send, &attempt.retry, record)
             .await?;
         if is_page(&response.headers) {
             let text = format!(
@@ -257,6 +332,7 @@ impl<'a> Reader<'a> {
             self.first.get_or_insert_with(Instant::now);
             match event {
                 TurnEvent::Item(event) => {
+                    self.frame.route.answers();
                     sink.begin().await?;
                     self.item(event, sink, record).await?;
                 }

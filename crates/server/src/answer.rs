@@ -69,6 +69,14 @@ impl Refusal {
         Self::new(StatusCode::FORBIDDEN, body)
     }
 
+    /// 403: the call is for the admin token, whatever scopes a key has.
+    #[must_use]
+    pub fn admin_only() -> Self {
+        let message = "Only the admin token may do this; an API key may not, whatever its scopes.";
+        let body = ErrorBody::new(kind::INVALID_REQUEST, message).code("missing_scope");
+        Self::new(StatusCode::FORBIDDEN, body)
+    }
+
     /// 409: the request and what is stored contradict each other.
     pub fn conflict(param: &str, code: &'static str, message: impl Into<String>) -> Self {
         Self::new(

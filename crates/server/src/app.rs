@@ -58,6 +58,8 @@ pub struct App {
     pub keys: Keys,
     /// The way out, for checks of addresses.
     pub client: Client,
+    /// Judges the addresses that a tenant names: no allow-list opens anything in it.
+    pub public_only: Client,
     /// Provider keys found in the environment.
     pub environment_keys: Vec<EnvironmentKey>,
     /// What is counted.
@@ -94,7 +96,7 @@ impl App {
         let url = settings.database_url();
         let store = portunus_store::open(&url)
             .await
-            .with_context(|| format!("cannot open {url}"))?;
+            .with_context(|| format!("cannot open {}", portunus_store::shown(&url)))?;
         let (vault, keys, made) = secrets(&settings, environment, store.as_ref()).await?;
         let client = client(&settings)?;
         let tasks = TaskTracker::new();
@@ -129,6 +131,7 @@ impl App {
             log,
             keys,
             client,
+            public_only: Client::new(portunus_egress::Settings::default())?,
             environment_keys,
             metrics,
             admission,

@@ -328,7 +328,7 @@ impl Admin {
         if self.key.is_none() {
             Ok(())
         } else {
-            Err(Refusal::forbidden("the admin token"))
+            Err(Refusal::admin_only())
         }
     }
 

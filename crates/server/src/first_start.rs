@@ -109,6 +109,40 @@ pub fn master_key(
     Ok((ring, found))
 }
 
+/// The master keys that are there already; none is made.
+///
+/// # Errors
+/// When a file cannot be read, and when the text is no key.
+pub fn existing_master_key(
+    data_dir: &Path,
+    environment: Environment<'_>,
+) -> Result<Option<KeyRing>> {
+    let secret = match given("PORTUNUS_MASTER_KEY", environment)? {
+        Some(secret) => Some(secret),
+        None => read(&data_dir.join(MASTER_KEY_FILE))?,
+    };
+    let ring = secret.map(|secret| KeyRing::parse(&secret)).transpose();
+    ring.context("the master key cannot be used")
+}
+
+/// The files of master key and admin token in the data folder that others can read, each with
+/// what to do about it.
+#[must_use]
+pub fn open_secrets(data_dir: &Path) -> Vec<String> {
+    let wide = |path: &PathBuf| {
+        let found = std::fs::metadata(path);
+        found.is_ok_and(|file| file.permissions().mode() & 0o077 != 0)
+    };
+    let files = [MASTER_KEY_FILE, ADMIN_TOKEN_FILE].map(|name| data_dir.join(name));
+    let warning = |path: PathBuf| {
+        format!(
+            "warning: others may read {0}: chmod 600 {0}",
+            path.display()
+        )
+    };
+    files.into_iter().filter(wide).map(warning).collect()
+}
+
 /// Brings the database and its master keys together.
 ///
 /// # Errors
@@ -121,7 +155,7 @@ pub async fn unlock(settings: &Settings, store: &dyn Store, ring: KeyRing) -> Re
                 "the master key does not fit the database {} ({cause}): set \
                  PORTUNUS_MASTER_KEY_FILE to the key that it was made with, or start on an empty \
                  --data-dir",
-                settings.database_url()
+                portunus_store::shown(&settings.database_url())
             ),
             other => other.into(),
         })
@@ -254,6 +288,18 @@ mod tests {
         assert!(again.made.is_none());
         assert_eq!(again.secret.expose_secret(), token.secret.expose_secret());
         assert!(master_key(&dir, &nothing, true).unwrap().1.made.is_none());
+    }
+
+    #[test]
+    fn a_secret_that_others_may_read_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        write_new(&dir.path().join(MASTER_KEY_FILE), &"one".into()).unwrap();
+        let token = dir.path().join(ADMIN_TOKEN_FILE);
+        write_new(&token, &"two".into()).unwrap();
+        assert!(open_secrets(dir.path()).is_empty());
+        set_permissions(&token, Permissions::from_mode(0o640)).unwrap();
+        let [warning] = open_secrets(dir.path()).try_into().unwrap();
+        assert!(warning.contains("admin-token: chmod 600"), "{warning}");
     }
 
     #[test]

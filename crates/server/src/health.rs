@@ -16,11 +16,22 @@ use std::time::Duration;
 const DATABASE_WAIT: Duration = Duration::from_secs(1);
 
 /// `GET /livez`: 200 while the process runs; looks at nothing else.
+#[utoipa::path(
+    get, path = "/livez", tag = "probes",
+    responses((status = 200, description = "The process runs"))
+)]
 pub async fn livez() -> Json<Value> {
     Json(json!({"status": "ok", "product": "portunus", "version": env!("CARGO_PKG_VERSION")}))
 }
 
 /// `GET /readyz`: 200 when the database answers and the process is not ending, else 503.
+#[utoipa::path(
+    get, path = "/readyz", tag = "probes",
+    responses(
+        (status = 200, description = "It wants traffic"),
+        (status = 503, description = "The database does not answer, or the process is ending"),
+    )
+)]
 pub async fn readyz(State(app): State<Shared>) -> Response {
     let draining = app.life.draining.is_cancelled();
     let query = app.store.workspace(DEFAULT_WORKSPACE_ID);
@@ -52,6 +63,14 @@ pub async fn metrics(State(app): State<Shared>) -> Response {
 ///
 /// # Errors
 /// 401 and 403, in words, so that a scraper's failure is seen.
+#[utoipa::path(
+    get, path = "/metrics", tag = "probes",
+    responses(
+        (status = 200, description = "OpenMetrics text"),
+        (status = 401, description = "No key, where the listener is not loopback"),
+        (status = 403, description = "The key lacks the scope `metrics.view`"),
+    )
+)]
 pub async fn guarded_metrics(
     State(app): State<Shared>,
     request: Request,

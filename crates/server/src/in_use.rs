@@ -6,6 +6,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+/// Name of the file whose lock the one gateway of a data folder holds.
+pub const SERVING_FILE: &str = "serving.lock";
 /// Name of the lock's file in the data folder.
 pub const LOCK_FILE: &str = "lock";
 
@@ -50,20 +52,53 @@ pub fn alone(data_dir: &Path) -> Result<InUse> {
     }
 }
 
+/// Serves the folder as its only gateway: two would mark each other's calls as lost, and each
+/// would keep what the other has changed in memory.
+///
+/// # Errors
+/// When another gateway serves it, or the lock's file cannot be made.
+pub fn serving(data_dir: &Path) -> Result<InUse> {
+    let file = open_file(&data_dir.join(SERVING_FILE))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => bail!(
+            "another gateway already serves the data folder {}: stop it first, or give this one \
+             a folder of its own with --data-dir",
+            data_dir.display()
+        ),
+        Err(TryLockError::Error(error)) => tracing::warn!(%error, "no lock on the data folder"),
+    }
+    Ok(InUse { _file: file })
+}
+
 fn open(data_dir: &Path) -> Result<File> {
-    let path = data_dir.join(LOCK_FILE);
+    open_file(&data_dir.join(LOCK_FILE))
+}
+
+fn open_file(path: &Path) -> Result<File> {
     OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .open(&path)
+        .open(path)
         .with_context(|| format!("cannot open {}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_gateway_beside_many_commands() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let (_command, first) = (shared(path).unwrap(), serving(path).unwrap());
+        let error = serving(path).unwrap_err().to_string();
+        assert!(error.contains(&path.display().to_string()), "{error}");
+        drop(first);
+        assert!(serving(path).is_ok());
+    }
 
     #[test]
     fn many_or_one() {

@@ -119,9 +119,9 @@ impl Opened {
         let url = settings.database_url();
         let store = portunus_store::open(&url)
             .await
-            .with_context(|| format!("cannot open {url}"))?;
+            .with_context(|| format!("cannot open {}", portunus_store::shown(&url)))?;
         if store.vault_meta(PEPPER).await?.is_none() {
-            bail!("{url} holds no sealed value yet");
+            bail!("{} holds no sealed value yet", portunus_store::shown(&url));
         }
         let (ring, _) = first_start::master_key(data_dir, environment, true)?;
         first_start::unlock(settings, store.as_ref(), ring.clone()).await?;

@@ -57,19 +57,18 @@ pub fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(admin::approvals::deny))
         // Open to all.
         .routes(routes!(console::landing))
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
 }
 
 /// The service of the API listener.
 pub fn api(app: &Shared) -> Router {
-    let (router, document) = documented().split_for_parts();
-    let router = router
-        .route("/openapi.json", get(move || async move { Json(document) }))
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz));
-    let router = match app.settings.metrics.listen {
-        None => router.route("/metrics", get(health::guarded_metrics)),
-        Some(_) => router,
+    let documented = match app.settings.metrics.listen {
+        None => documented().routes(routes!(health::guarded_metrics)),
+        Some(_) => documented(),
     };
+    let (router, document) = documented.split_for_parts();
+    let router = router.route("/openapi.json", get(move || async move { Json(document) }));
     finished(router, app)
 }
 

@@ -2,6 +2,8 @@
 //! no header timeout), one task per connection, a shutdown in steps.
 
 use crate::app::Shared;
+use crate::cli::out::complain;
+use crate::in_use::{self, InUse};
 use crate::local::Local;
 use crate::settings::Limits;
 use crate::{router, tls, upkeep};
@@ -38,15 +40,22 @@ pub struct Server {
     metrics: Option<TcpListener>,
     local: Option<Local>,
     tls: Option<TlsAcceptor>,
+    serving: Option<InUse>,
 }
 
 impl Server {
     /// Binds the listeners that the settings name.
     ///
     /// # Errors
-    /// When an address cannot be bound or the TLS files are no good.
+    /// When another gateway serves the data folder, an address cannot be bound or the TLS files
+    /// are no good.
     pub async fn bind(app: Shared) -> Result<Self> {
         let settings = &app.settings;
+        // Only SQLite is one gateway's alone.
+        let serving = match settings.database_url().starts_with("sqlite:") {
+            true => Some(in_use::serving(&settings.data_dir)?),
+            false => None,
+        };
         let tls = match settings.tls_files() {
             Some((cert, key)) => Some(tls::acceptor(cert, key)?),
             None => None,
@@ -65,6 +74,7 @@ impl Server {
             metrics,
             local,
             tls,
+            serving,
         })
     }
 
@@ -98,6 +108,7 @@ impl Server {
     /// `now` ends the waiting.
     pub async fn run(self, stop: CancellationToken, now: CancellationToken) {
         let app = Arc::clone(&self.app);
+        let _until_the_end = self.serving;
         upkeep::start(&app).await;
         let closed = CancellationToken::new();
         let api = Front::new(router::api(&app), None, &closed, &app);
@@ -147,6 +158,11 @@ async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener> {
 /// The steps of an orderly end, after the signal.
 async fn drain(app: &Shared, closed: &CancellationToken, listeners: &mut JoinSet<()>) {
     let shutdown = &app.settings.shutdown;
+    complain(&format!(
+        "portunus is ending: {} requests still run; they have {} ms, a second signal ends at once",
+        app.metrics.inflight.get(),
+        shutdown.grace_ms
+    ));
     app.life.draining.cancel();
     app.metrics.draining();
     tokio::time::sleep(Duration::from_millis(shutdown.delay_ms)).await;

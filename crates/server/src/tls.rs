@@ -1,6 +1,6 @@
 //! TLS of the API listener, from PEM files.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
@@ -16,9 +16,12 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 pub fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor> {
     let chain = CertificateDer::pem_file_iter(cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .with_context(|| format!("tls.cert: {} holds no PEM certificates", cert.display()))?;
+        .with_context(|| format!("tls.cert: cannot use {}", cert.display()))?;
+    if chain.is_empty() {
+        bail!("tls.cert: {} holds no PEM certificates", cert.display());
+    }
     let key_der = PrivateKeyDer::from_pem_file(key)
-        .with_context(|| format!("tls.key: {} holds no PEM private key", key.display()))?;
+        .with_context(|| format!("tls.key: cannot use {}", key.display()))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()

@@ -7,7 +7,10 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum StoreError {
     /// The database URL cannot be used.
-    #[error("database URL: {0}; expected sqlite:///path/portunus.db or sqlite::memory:")]
+    #[error(
+        "database URL: {0}; expected sqlite:///path/portunus.db, sqlite::memory: or \
+         postgres://user@host/name"
+    )]
     Url(String),
     /// The database file cannot be made or read.
     #[error("database file {}: {source}", path.display())]

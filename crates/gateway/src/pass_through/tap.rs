@@ -78,6 +78,12 @@ impl Tap {
         }
     }
 
+    /// The call goes to another target.
+    pub(super) fn aim(&mut self, target: &Target, record: &mut Record) {
+        self.provider = target.shown();
+        record.aim_turn(self.turn, target);
+    }
+
     /// A whole JSON answer.
     pub(super) fn whole(&mut self, body: &[u8], record: &mut Record) {
         let text = std::str::from_utf8(body).ok();

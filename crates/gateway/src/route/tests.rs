@@ -1,8 +1,12 @@
 use super::*;
 use crate::call::test_call as call;
 
+fn named(model: &str, call: &Call) -> Result<Wanted, Error> {
+    wanted(model, None, call, ("config", None))
+}
+
 fn check(model: &str, headers: &[(&str, &str)], slug: &str, bare_model: &str) {
-    let got = wanted(model, &call(headers), &Config::default()).unwrap();
+    let got = named(model, &call(headers)).unwrap();
     let expected = Wanted {
         place: Place::VirtualKey(slug.to_owned()),
         model: bare_model.to_owned(),
@@ -36,11 +40,7 @@ fn where_the_slug_may_stand() {
 
 #[test]
 fn two_different_slugs_are_refused() {
-    let got = wanted(
-        "@a/m",
-        &call(&[("x-portkey-virtual-key", "b")]),
-        &Config::default(),
-    );
+    let got = named("@a/m", &call(&[("x-portkey-virtual-key", "b")]));
     let body = got.unwrap_err().body();
     assert!(
         body.message.contains("'b'") && body.message.contains("'a'"),
@@ -53,7 +53,7 @@ fn a_mistyped_slug_goes_nowhere() {
     for model in ["@fake", "@fake/", "@/ok", "@"] {
         let mut call = call(&[]);
         call.principal.defaults.virtual_key = Some("default".to_owned());
-        let body = wanted(model, &call, &Config::default()).unwrap_err().body();
+        let body = named(model, &call).unwrap_err().body();
         assert_eq!(body.param.as_deref(), Some("model"), "{model}");
     }
 }
@@ -63,14 +63,12 @@ fn a_slug_that_is_there_twice_is_refused() {
     let mut call = call(&[("x-portkey-virtual-key", "a")]);
     call.headers
         .append("x-portkey-virtual-key", "b".parse().unwrap());
-    assert!(wanted("m", &call, &Config::default()).is_err());
+    assert!(named("m", &call).is_err());
 }
 
 #[test]
 fn no_slug_is_refused_with_three_ways_out() {
-    let body = wanted("m", &call(&[]), &Config::default())
-        .unwrap_err()
-        .body();
+    let body = named("m", &call(&[])).unwrap_err().body();
     assert_eq!(body.param.as_deref(), Some("x-portkey-virtual-key"));
 }
 
@@ -78,6 +76,6 @@ fn no_slug_is_refused_with_three_ways_out() {
 fn a_bare_provider_takes_the_callers_key() {
     let mut call = call(&[("x-portkey-provider", "openai")]);
     call.caller_credential = Some("sk-x".to_owned().into());
-    let got = wanted("m", &call, &Config::default()).unwrap();
+    let got = named("m", &call).unwrap();
     assert_eq!(got.place, Place::Bare("openai".to_owned()));
 }

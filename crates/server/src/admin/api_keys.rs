@@ -18,6 +18,26 @@ use utoipa::ToSchema;
 
 /// What a key may do when nothing else is said.
 pub const DEFAULT_SCOPES: [&str; 2] = ["completions.write", "models.list"];
+/// Every scope that a route asks for.
+const SCOPES: [&str; 17] = [
+    "completions.write",
+    "models.list",
+    "logs.list",
+    "logs.view",
+    "metrics.view",
+    "virtual_keys.create",
+    "virtual_keys.list",
+    "virtual_keys.read",
+    "virtual_keys.update",
+    "virtual_keys.delete",
+    "api_keys.create",
+    "api_keys.list",
+    "api_keys.read",
+    "api_keys.update",
+    "api_keys.delete",
+    "approvals.list",
+    "approvals.update",
+];
 /// How long the former secret works after a rotation, and the least that Portkey takes.
 const GRACE_MS: i64 = 1_800_000;
 /// Longest value of a metadata field, in characters (Portkey's bound).
@@ -97,13 +117,9 @@ async fn read_body(ask: &Ask, request: Request) -> Result<ApiKeyBody, Refusal> {
 
 /// The scopes, none broader than the caller's own.
 fn scopes(admin: &Admin, asked: &[String]) -> Result<Vec<String>, Refusal> {
-    let sound = |scope: &&String| {
-        let word = |c: char| c.is_ascii_lowercase() || c == '_' || c == '.';
-        scope.contains('.') && scope.len() <= 64 && scope.chars().all(word)
-    };
-    if let Some(odd) = asked.iter().find(|scope| !sound(scope)) {
-        let message =
-            format!("Invalid value: '{odd:.80}'. A scope looks like 'completions.write'.");
+    if let Some(odd) = asked.iter().find(|scope| !SCOPES.contains(&scope.as_str())) {
+        let known = SCOPES.join(", ");
+        let message = format!("Invalid value: there is no scope '{odd:.80}'. There are {known}.");
         return Err(Refusal::field("scopes", code::VALUE, message));
     }
     let broader = asked

@@ -2,8 +2,10 @@
 
 use crate::answer::Refusal;
 use crate::app::App;
+use crate::auth::Admin;
+use http::StatusCode;
 use portunus_egress::Zone;
-use portunus_protocol::error::code;
+use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_providers::{Endpoint, Provider};
 use portunus_store::VirtualKeyRow;
 use serde_json::Value;
@@ -14,11 +16,17 @@ pub(super) const RESOURCE_NAME: &str = "resource_name";
 /// The base of a provider whose row names no address: such a name never resolves (RFC 6761).
 const NOWHERE: &str = "https://unset.invalid/v1";
 
-/// A base URL that the guard lets through; empty means none.
+/// A base URL that the guard lets through; empty means none. `before` is the one that the row has:
+/// whoever leaves it as it is names no host.
 ///
 /// # Errors
-/// 400 that says what is wrong with it.
-pub(super) fn custom_host(app: &App, text: &str) -> Result<Option<String>, Refusal> {
+/// 400 that says what is wrong with it; 403 for a host that only the admin token may name.
+pub(super) fn custom_host(
+    app: &App,
+    admin: &Admin,
+    text: &str,
+    before: Option<&str>,
+) -> Result<Option<String>, Refusal> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(None);
@@ -33,7 +41,33 @@ pub(super) fn custom_host(app: &App, text: &str) -> Result<Option<String>, Refus
             "Invalid 'custom_host': a base URL has no query and no fragment.".to_owned(),
         ));
     }
-    Ok(Some(url.as_str().trim_end_matches('/').to_owned()))
+    let host = url.as_str().trim_end_matches('/').to_owned();
+    if before != Some(host.as_str()) && !may_name(app, admin, &url) {
+        return Err(only_the_operator(&url));
+    }
+    Ok(Some(host))
+}
+
+/// Whether this caller may have requests sent there. A tenant's key reaches what is public, over
+/// https: a name that resolves inside is not known without DNS, but what answers there has to
+/// have a certificate of that name.
+fn may_name(app: &App, admin: &Admin, url: &Url) -> bool {
+    admin.sees_all()
+        || app.client.is_allow_listed(Zone::Provider, url)
+        || app.public_only.check(Zone::Mcp, url).is_ok()
+}
+
+fn only_the_operator(url: &Url) -> Refusal {
+    let message = format!(
+        "Invalid 'custom_host': '{}' is a private, loopback or plain-http host. Only the admin \
+         token may name one; an API key may name public https hosts and those that the operator \
+         lists in providers.allow.",
+        url.host_str().unwrap_or_default()
+    );
+    let body = ErrorBody::new(kind::INVALID_REQUEST, message)
+        .code("host_not_allowed")
+        .param("custom_host");
+    Refusal::new(StatusCode::FORBIDDEN, body)
 }
 
 /// Puts the name of an Azure resource into a row's settings; empty takes it away.

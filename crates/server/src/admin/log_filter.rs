@@ -33,6 +33,11 @@ const NAMES: [&str; 24] = [
     "contains",
 ];
 
+/// Whose fault an error can be.
+const ERROR_SOURCES: [&str; 4] = ["client", "gateway", "provider", "mcp"];
+/// Rows of a page when `limit` is not given, and the most of one.
+const LIMIT: (u32, u32) = (50, 500);
+
 /// Pico-dollars of a cent.
 pub const PICODOLLARS_PER_CENT: f64 = 1e10;
 
@@ -42,6 +47,7 @@ pub const PICODOLLARS_PER_CENT: f64 = 1e10;
 /// 400 that names an unknown or wrong parameter.
 pub fn filter(query: &Query) -> Result<LogFilter, Refusal> {
     query.only(&NAMES)?;
+    query.once(&NAMES)?;
     let moment = |name| {
         query
             .moment(name)
@@ -55,7 +61,7 @@ pub fn filter(query: &Query) -> Result<LogFilter, Refusal> {
         configs: query.list("configs"),
         providers: query.list("ai_org"),
         trace_id: query.get("trace_id").map(str::to_owned),
-        error_source: query.list("error_source"),
+        error_source: error_sources(query)?,
         time_of_generation_min_ms: moment("time_of_generation_min")?,
         time_of_generation_max_ms: moment("time_of_generation_max")?,
         cost_min_picodollars: cost(query, "cost_min")?,
@@ -70,6 +76,33 @@ pub fn filter(query: &Query) -> Result<LogFilter, Refusal> {
         mcp_tool: query.get("mcp_tool").map(str::to_owned),
         contains: query.get("contains").map(str::to_owned),
     })
+}
+
+/// How many rows the query asks for.
+///
+/// # Errors
+/// 400 that names the range.
+pub fn limit(query: &Query) -> Result<u32, Refusal> {
+    let Some(text) = query.get("limit") else {
+        return Ok(LIMIT.0);
+    };
+    let number = text.parse().ok().filter(|n| (1..=LIMIT.1).contains(n));
+    number.ok_or_else(|| {
+        let message = format!("Invalid 'limit': expected a number from 1 to {}.", LIMIT.1);
+        Refusal::field("limit", code::VALUE, message)
+    })
+}
+
+fn error_sources(query: &Query) -> Result<Vec<String>, Refusal> {
+    let asked = query.list("error_source");
+    match asked.iter().find(|s| !ERROR_SOURCES.contains(&s.as_str())) {
+        None => Ok(asked),
+        Some(odd) => {
+            let known = ERROR_SOURCES.join(", ");
+            let message = format!("Invalid 'error_source': '{odd:.80}'. There are {known}.");
+            Err(Refusal::field("error_source", code::VALUE, message))
+        }
+    }
 }
 
 fn status_codes(query: &Query) -> Result<Vec<u16>, Refusal> {
@@ -117,9 +150,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_limit_has_a_range() {
+        for (text, good) in [
+            ("0", false),
+            ("1", true),
+            ("500", true),
+            ("501", false),
+            ("-1", false),
+        ] {
+            let request = http::Request::builder().uri(format!("/x?limit={text}"));
+            let mut parts = request.body(()).unwrap().into_parts().0;
+            let found = limit(&Query::from_request_parts(&mut parts, &()).await.unwrap());
+            assert_eq!(found.is_ok(), good, "{text}");
+            let named = |refusal: Refusal| refusal.body.message.contains("from 1 to 500");
+            assert!(found.map_or_else(named, |_| true), "{text}");
+        }
+    }
+
+    #[tokio::test]
     async fn what_is_not_known_is_refused_by_name() {
         for (text, param) in [
             ("metadata=x", "metadata"),
+            ("error_source=moon", "error_source"),
+            ("limit=1&limit=2", "limit"),
             ("status_code=ok", "status_code"),
             ("cost_max=cheap", "cost_max"),
             ("time_of_generation_max=now", "time_of_generation_max"),

@@ -9,9 +9,6 @@ use portunus_protocol::error::code;
 use portunus_store::{LogDetail, StoreError};
 use serde_json::{Value, json};
 
-/// Rows of a page when `limit` is not given, and the most of one.
-const LIMIT: (u32, u32) = (50, 500);
-
 /// Lists requests, newest first.
 ///
 /// # Errors
@@ -19,7 +16,7 @@ const LIMIT: (u32, u32) = (50, 500);
 #[utoipa::path(
     get, path = "/v1/logs", tag = "admin plane",
     params(
-        ("limit" = Option<u32>, Query, description = "At most 500; 50 by default"),
+        ("limit" = Option<u32>, Query, description = "1 to 500; 50 by default"),
         ("after" = Option<String>, Query, description = "The last id of the page before"),
         ("workspace_id" = Option<String>, Query, description = "Id or slug"),
         ("status_code" = Option<String>, Query, description = "One or more, parted by commas"),
@@ -53,7 +50,7 @@ pub async fn list(ask: Ask) -> Answer {
     let workspace_id = ask.allowed("logs.list").await?;
     let Ask { app, query, .. } = &ask;
     let filter = log_filter::filter(query)?;
-    let limit = query.number("limit")?.unwrap_or(LIMIT.0).clamp(1, LIMIT.1);
+    let limit = log_filter::limit(query)?;
     let found = app
         .store
         .list_logs(&workspace_id, &filter, limit, query.get("after"))

@@ -29,6 +29,17 @@ const PAGE_MAX: u32 = 1_000;
 /// Longest name, note or slug, in bytes.
 const TEXT_MAX_BYTES: usize = 512;
 
+/// Parameters that may be repeated, for they hold lists.
+const LISTS: [&str; 7] = [
+    "status_code",
+    "ai_model",
+    "ai_org",
+    "virtual_keys",
+    "configs",
+    "api_key_ids",
+    "error_source",
+];
+
 /// What a handler answers.
 type Answer = Result<Json<Value>, Refusal>;
 
@@ -165,6 +176,24 @@ impl Query {
             limit: size,
             offset: page.saturating_mul(size),
         })
+    }
+
+    /// Refuses a name that comes more than once, unless its value is a list.
+    ///
+    /// # Errors
+    /// 400 that names the first.
+    pub fn once(&self, known: &[&str]) -> Result<(), Refusal> {
+        let count = |name: &str| self.0.iter().filter(|(key, _)| key == name).count();
+        match known
+            .iter()
+            .find(|name| !LISTS.contains(name) && count(name) > 1)
+        {
+            None => Ok(()),
+            Some(name) => {
+                let message = format!("Invalid '{name}': it is given more than once.");
+                Err(Refusal::field(name, code::VALUE, message))
+            }
+        }
     }
 
     /// Refuses names that are not in `known`.

@@ -3,6 +3,7 @@
 use super::{Answer, Ask, expiry, host, listed, missing, name_text, plain_text, refuse_unbuilt};
 use crate::answer::Refusal;
 use crate::app::App;
+use crate::auth::Admin;
 use axum::Json;
 use axum::extract::{Path, Request};
 use http::StatusCode;
@@ -218,7 +219,7 @@ pub async fn exists(app: &App, workspace_id: &str, slug: &str) -> Result<bool, S
     responses(
         (status = 200, description = "`{success: true, data: {slug}}`"),
         (status = 400, description = "A field is wrong, or not built yet"),
-        (status = 403, description = "The key lacks the scope `virtual_keys.create`"),
+        (status = 403, description = "The key lacks the scope `virtual_keys.create`, or may not name this host"),
         (status = 409, description = "The slug is taken"),
     )
 )]
@@ -228,7 +229,7 @@ pub async fn create(ask: Ask, request: Request) -> Answer {
     let asked: VirtualKeyBody = ask.body(request).await?;
     asked.refuse_unbuilt()?;
     let workspace_id = admin.workspace(app, asked.workspace_id.as_deref()).await?;
-    let row = new_row(app, &asked, workspace_id)?;
+    let row = new_row(app, admin, &asked, workspace_id)?;
     let slug = row.slug.clone();
     app.store
         .insert_virtual_key(&row)
@@ -250,6 +251,7 @@ fn slug_taken(slug: &str) -> Refusal {
 /// The row of a new key, its credential sealed.
 fn new_row(
     app: &App,
+    admin: &Admin,
     asked: &VirtualKeyBody,
     workspace_id: String,
 ) -> Result<VirtualKeyRow, Refusal> {
@@ -260,7 +262,8 @@ fn new_row(
             .as_deref()
             .ok_or_else(|| missing("provider"))?,
     )?;
-    let custom_host = host::custom_host(app, asked.custom_host.as_deref().unwrap_or_default())?;
+    let host = asked.custom_host.as_deref().unwrap_or_default();
+    let custom_host = host::custom_host(app, admin, host, None)?;
     let credential = asked.credential()?;
     if credential.is_none() && custom_host.is_none() && provider.needs_credential() {
         return Err(missing("key"));
@@ -391,6 +394,7 @@ pub async fn read(ask: Ask, Path(slug): Path<String>) -> Answer {
     params(("slug" = String, Path, description = "Its slug")), request_body = VirtualKeyBody,
     responses(
         (status = 200, description = "`{success: true, data: {slug}}`"),
+        (status = 403, description = "The key lacks the scope `virtual_keys.update`, or may not name this host"),
         (status = 404, description = "No such virtual key in this workspace"),
         (status = 409, description = "It cannot be changed here, or somebody else just did"),
     )
@@ -402,7 +406,7 @@ pub async fn update(ask: Ask, Path(slug): Path<String>, request: Request) -> Ans
     asked.refuse_unbuilt()?;
     let workspace_id = admin.workspace(app, asked.workspace_id.as_deref()).await?;
     let mut row = stored(app, &workspace_id, &slug).await?;
-    change(app, &mut row, &asked)?;
+    change(app, admin, &mut row, &asked)?;
     let changed = app
         .store
         .update_virtual_key(&row)
@@ -421,7 +425,12 @@ pub async fn update(ask: Ask, Path(slug): Path<String>, request: Request) -> Ans
     Ok(Json(json!({"success": true, "data": {"slug": slug}})))
 }
 
-fn change(app: &App, row: &mut VirtualKeyRow, asked: &VirtualKeyBody) -> Result<(), Refusal> {
+fn change(
+    app: &App,
+    admin: &Admin,
+    row: &mut VirtualKeyRow,
+    asked: &VirtualKeyBody,
+) -> Result<(), Refusal> {
     let provider = asked.provider.as_deref().map(provider_of).transpose()?;
     let fixed = [
         ("provider", provider.map(Provider::name), &row.provider),
@@ -440,7 +449,7 @@ fn change(app: &App, row: &mut VirtualKeyRow, asked: &VirtualKeyBody) -> Result<
         row.note = plain_text("note", note)?;
     }
     if asked.custom_host.is_some() || asked.resource_name.is_some() {
-        redirect(app, row, asked)?;
+        redirect(app, admin, row, asked)?;
     }
     if asked.expires_at.is_some() {
         row.expires_at = expiry(asked.expires_at)?;
@@ -455,11 +464,16 @@ fn change(app: &App, row: &mut VirtualKeyRow, asked: &VirtualKeyBody) -> Result<
 
 /// Changes where the credential is sent. A stored one never goes to another origin: it has to be
 /// given anew, by somebody who knows it.
-fn redirect(app: &App, row: &mut VirtualKeyRow, asked: &VirtualKeyBody) -> Result<(), Refusal> {
+fn redirect(
+    app: &App,
+    admin: &Admin,
+    row: &mut VirtualKeyRow,
+    asked: &VirtualKeyBody,
+) -> Result<(), Refusal> {
     let provider = provider_of(&row.provider)?;
     let before = host::address(provider, row).ok().map(|url| url.origin());
     if let Some(text) = &asked.custom_host {
-        row.custom_host = host::custom_host(app, text)?;
+        row.custom_host = host::custom_host(app, admin, text, row.custom_host.as_deref())?;
     }
     if let Some(name) = &asked.resource_name {
         host::set_resource(row, name)?;

@@ -217,9 +217,12 @@ async fn running(listen: SocketAddr, tls: bool, data_dir: &Path) -> Result<Optio
         let data_dir = data_dir.to_owned();
         return Ok(Some(To::Socket { data_dir }));
     }
+    if tls || listen.port() == 0 {
+        return Ok(None);
+    }
     let base = format!("http://{}", reachable(listen));
     let client = client(listen)?;
-    let found = !tls && listen.port() != 0 && runs(&client, &base).await?;
+    let found = runs(&client, &base).await?;
     Ok(found.then_some(To::Address { client, base }))
 }
 

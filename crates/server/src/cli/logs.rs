@@ -15,7 +15,7 @@ use std::process::ExitCode;
 const EVENT_MAX_BYTES: usize = 4 << 20;
 /// The columns of the list: heading and width.
 const COLUMNS: [(&str, usize); 9] = [
-    ("TIME", 23),
+    ("TIME", 30),
     ("STATUS", 6),
     ("OUTCOME", 10),
     ("MODEL", 22),

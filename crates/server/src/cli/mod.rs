@@ -191,7 +191,7 @@ pub fn main() -> ExitCode {
         .context("cannot start the runtime")
         .and_then(|runtime| runtime.block_on(run(cli)));
     outcome.unwrap_or_else(|error| {
-        out::fail(json, &format!("{error:#}"));
+        out::fail(json, &out::chain(&error));
         ExitCode::FAILURE
     })
 }
@@ -219,7 +219,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(global).await,
         Command::Demo(args) => demo::run(global, &args).await,
-        Command::Check => check::run(global),
+        Command::Check => check::run(global).await,
         Command::Config {
             command: ConfigCommand::Schema,
         } => schema::run(),

@@ -145,6 +145,20 @@ pub fn fail(json: bool, message: &str) {
     }
 }
 
+/// An error and its causes on one line; a cause that the text before ends with is not repeated.
+#[must_use]
+pub fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 /// Foreign text for a terminal: control characters become `\u{…}`, so that no escape code in a
 /// tool's name or a log row acts.
 #[must_use]
@@ -194,6 +208,15 @@ mod tests {
         assert_eq!(
             inert("a\u{1b}[2Jb\n\u{202e}"),
             "a\\u{1b}[2Jb\\u{a}\\u{202e}"
+        );
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = anyhow::anyhow!("gone").context("cannot read x: gone");
+        assert_eq!(
+            chain(&error.context("settings")),
+            "settings: cannot read x: gone"
         );
     }
 

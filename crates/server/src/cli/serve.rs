@@ -5,7 +5,7 @@ use super::{Global, environment};
 use crate::app::{App, Made};
 use crate::server::Server;
 use crate::signals::Signals;
-use crate::{dump, telemetry};
+use crate::{dump, first_start, telemetry};
 use anyhow::Result;
 use secrecy::{ExposeSecret, SecretString};
 use std::process::ExitCode;
@@ -47,6 +47,9 @@ pub(super) async fn run(global: &Global) -> Result<ExitCode> {
 /// Shows, once, what this start made.
 fn greet(app: &App, first_key: Option<&SecretString>) {
     announce(&app.made);
+    for warning in first_start::open_secrets(&app.settings.data_dir) {
+        complain(&warning);
+    }
     if let Some(key) = first_key {
         complain(&format!(
             "API key (shown once):     {}",

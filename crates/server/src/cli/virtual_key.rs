@@ -174,9 +174,24 @@ async fn create(link: &Link, out: Out, args: Create) -> Result<()> {
     if let Some(secret) = args.secret.read()? {
         body.insert("key".into(), secret.expose_secret().into());
     }
+    let provider = body["provider"].clone();
     let made = link
         .call(Method::POST, "/v1/virtual-keys", Some(Value::Object(body)))
-        .await?;
+        .await;
+    let made = made.map_err(|error| {
+        let keyless = args.secret.no_key && error.to_string().contains("'key'");
+        let hint = || {
+            format!(
+                "--no-key: the provider {} needs a credential",
+                cell(&provider)
+            )
+        };
+        if keyless {
+            error.context(hint())
+        } else {
+            error
+        }
+    })?;
     if out.is_json() {
         out.json(&made["data"]);
     } else {
@@ -217,6 +232,12 @@ async fn update(link: &Link, out: Out, args: Update) -> Result<()> {
     args.fields.put(&mut body);
     if let Some(path) = &args.key_file {
         body.insert("key".into(), from_file(path)?.expose_secret().into());
+    }
+    if body.keys().all(|field| field == "workspace_id") {
+        bail!(
+            "nothing to change: give --name, --note, --custom-host, --resource-name or --key-file \
+             (`-` reads the credential from standard input)"
+        );
     }
     let path = format!("/v1/virtual-keys/{}", segment(&args.one.slug));
     let changed = link

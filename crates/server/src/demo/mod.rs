@@ -130,7 +130,7 @@ async fn start(stage: &Stage, folder: &Folder, environment: Environment<'_>) -> 
     let key = app
         .first_api_key()
         .await?
-        .context("this data folder is not empty: the demo wants one")?;
+        .context("this data folder holds API keys already: the demo wants an empty one")?;
     let base = server.base_url()?;
     tasks.spawn(server.run(stop.clone(), CancellationToken::new()));
     let mcp_url = format!("http://{docs_address}{}", mcp_server::PATH);
@@ -255,6 +255,8 @@ fn request_body(model: &str, label: &str, mcp_url: &str, question: &str) -> Valu
 }
 
 fn curl(base: &str, virtual_key: &str, body: &Value) -> String {
+    // Inside quotes of a shell an apostrophe ends them; JSON has another spelling of it.
+    let body = body.to_string().replace('\'', "\\u0027");
     format!(
         "  curl -N {base}/v1/responses -H 'Content-Type: application/json' \\\n    \
          -H \"x-portkey-api-key: $PORTKEY_API_KEY\" -H 'x-portkey-virtual-key: {virtual_key}' \\\n    \
@@ -360,5 +362,19 @@ fn program() -> String {
         "portunus".to_owned()
     } else {
         called
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_apostrophe_does_not_end_the_shells_quotes() {
+        let body = json!({"input": "it's"});
+        let text = curl("http://x", "demo", &body);
+        let (_, quoted) = text.split_once("-d '").unwrap();
+        let (json, _) = quoted.split_once('\'').unwrap();
+        assert_eq!(serde_json::from_str::<Value>(json).unwrap(), body);
     }
 }

@@ -7,6 +7,8 @@ use portunus_egress::AllowList;
 pub(super) fn problems(settings: &Settings) -> Vec<Problem> {
     let mut found = Vec::new();
     found.extend(bind(settings));
+    found.extend(two_on_one(settings));
+    found.extend(home(settings));
     found.extend(tls(settings));
     found.extend(database(settings));
     found.extend(allow_list("mcp.allow", &settings.mcp.allow));
@@ -32,6 +34,20 @@ fn bind(settings: &Settings) -> Option<Problem> {
     })
 }
 
+/// Two listeners on one address; port 0 is a free one each time.
+fn two_on_one(settings: &Settings) -> Option<Problem> {
+    let same = settings.listen.port() != 0 && settings.metrics.listen == Some(settings.listen);
+    same.then(|| Problem::new("metrics.listen", "the same as listen: take another port"))
+}
+
+/// Only a shell knows what `~` is.
+fn home(settings: &Settings) -> Option<Problem> {
+    settings.data_dir.starts_with("~").then(|| {
+        let message = "`~` is not expanded here: write the whole path of the folder";
+        Problem::new("data_dir", message)
+    })
+}
+
 fn tls(settings: &Settings) -> Option<Problem> {
     let (field, other) = match (&settings.tls.cert, &settings.tls.key) {
         (Some(_), None) => ("tls.key", "tls.cert"),
@@ -46,8 +62,10 @@ fn tls(settings: &Settings) -> Option<Problem> {
 
 fn database(settings: &Settings) -> Option<Problem> {
     let url = settings.database.as_deref()?;
-    let known = url.starts_with("sqlite:");
-    (!known).then(|| Problem::new("database", "expected a URL that begins with `sqlite:`"))
+    let schemes = ["sqlite:", "postgres:", "postgresql:"];
+    let known = schemes.iter().any(|scheme| url.starts_with(scheme));
+    let expected = "expected a URL that begins with `sqlite:` or `postgres:`";
+    (!known).then(|| Problem::new("database", expected))
 }
 
 /// Parses entry by entry, so that each wrong one is named.

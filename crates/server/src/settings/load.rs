@@ -119,6 +119,12 @@ pub fn load(sources: &Sources) -> Result<Settings, Problems> {
             .filter_map(|(k, v)| variable(k, v, &defaults)),
     );
     given.extend(sources.flags.iter().cloned());
+    problems.extend(
+        sources
+            .environment
+            .iter()
+            .filter_map(|(name, _)| one_underscore(name, &defaults)),
+    );
 
     let mut tree = defaults.clone();
     for field in &given {
@@ -160,7 +166,33 @@ fn fits(defaults: &Value, field: &Given) -> Result<(), Problem> {
     let parsed: Result<Settings, _> = serde_json::from_value(alone);
     parsed
         .map(drop)
-        .map_err(|e| Problem::new(field.dotted(), e.to_string()).at(&field.place))
+        .map_err(|e| Problem::new(field.dotted(), plain(&e)).at(&field.place))
+}
+
+/// What is wrong with a value. Rust's own words for an address do not say what one looks like.
+fn plain(error: &serde_json::Error) -> String {
+    match error.to_string() {
+        text if text.contains("socket address") => {
+            "expected ADDRESS:PORT with a numeric address, such as 127.0.0.1:8787".to_owned()
+        }
+        text => text,
+    }
+}
+
+/// A variable that would be a setting with two underscores after the section's name.
+fn one_underscore(name: &str, defaults: &Value) -> Option<Problem> {
+    let rest = name.strip_prefix("PORTUNUS_")?.to_ascii_lowercase();
+    let sections = defaults.as_object()?.iter();
+    let (section, field) =
+        sections
+            .filter(|(_, fields)| fields.is_object())
+            .find_map(|(section, fields)| {
+                let field = rest.strip_prefix(section)?.strip_prefix('_')?;
+                fields.get(field).map(|_| (section, field))
+            })?;
+    let meant = format!("PORTUNUS_{section}__{field}").to_ascii_uppercase();
+    let message = format!("no such variable; did you mean {meant}?");
+    Some(Problem::new(format!("{section}.{field}"), message).at(name))
 }
 
 fn lookup<'a>(tree: &'a Value, path: &[String]) -> Option<&'a Value> {
@@ -401,6 +433,34 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(text.contains("did you mean `body_bytes`?"), "{text}");
+    }
+
+    #[test]
+    fn one_underscore_too_few_is_named() {
+        let variable = |name: &str| Sources {
+            environment: vec![(name.to_owned(), "127.0.0.0/8".to_owned())],
+            ..Sources::default()
+        };
+        let text = load(&variable("PORTUNUS_MCP_ALLOW"))
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains("did you mean PORTUNUS_MCP__ALLOW?"), "{text}");
+        assert!(load(&variable("PORTUNUS_METRICS_PORT")).is_ok());
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        for (text, part) in [
+            ("listen = \"here\"", "ADDRESS:PORT"),
+            ("data_dir = \"~/data\"", "~"),
+            (
+                "listen = \"127.0.0.1:1\"\n[metrics]\nlisten = \"127.0.0.1:1\"",
+                "metrics.listen",
+            ),
+        ] {
+            let said = load(&file(text)).unwrap_err().to_string();
+            assert!(said.contains(part), "{said}");
+        }
     }
 
     #[test]

@@ -27,8 +27,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Folder of the database, the master key and the admin token; made with mode 0700.
     pub data_dir: PathBuf,
-    /// URL of the database, such as `sqlite:///var/lib/portunus/portunus.db`. Default:
-    /// `portunus.db` in `data_dir`.
+    /// URL of the database, such as `sqlite:///var/lib/portunus/portunus.db` or
+    /// `postgres://portunus@db.example/portunus`. Default: `portunus.db` in `data_dir`.
     pub database: Option<String>,
     /// Allows a bind without TLS on an address that is not loopback: for a network where
     /// somebody else ends TLS in front of the gateway.

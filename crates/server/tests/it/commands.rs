@@ -46,6 +46,62 @@ fn check_prints_every_problem_with_its_place() {
 }
 
 #[test]
+fn check_finds_what_would_stop_the_start() {
+    let folder = TempDir::new().unwrap();
+    drop(Running::start(folder.path(), &[]));
+    let problems = |settings: &str, key: Option<&str>, more: &[&str]| {
+        std::fs::write(folder.path().join("portunus.toml"), settings).unwrap();
+        let mut command = portunus(folder.path());
+        command.args(["check", "-o", "json", "--data-dir", "data"]);
+        command.args(more);
+        command.envs(key.map(|key| ("PORTUNUS_MASTER_KEY", key)));
+        let output = command.output().unwrap();
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(output.status.success(), json["ok"] == true);
+        json["problems"].to_string()
+    };
+    assert_eq!(problems("", None, &[]), "[]");
+    let tls = "[tls]\ncert = \"portunus.toml\"\nkey = \"none.pem\"\n";
+    assert!(problems(tls, None, &[]).contains("tls.cert"));
+    assert!(problems("", Some("short"), &[]).contains("master key cannot be used"));
+    let other = "9d1f4ba6c07e5238e1b94f6d20c87a35f3620b9ed84c17a5be09d36f71a2c48e";
+    assert!(problems("", Some(other), &[]).contains("does not fit"));
+    let missing = problems("", None, &["--config", "nope.toml"]);
+    assert!(missing.contains("nope.toml"), "{missing}");
+}
+
+#[test]
+fn what_a_command_refuses_it_names() {
+    let folder = TempDir::new().unwrap();
+    let place = ["--listen", "127.0.0.1:0", "--data-dir", "data"];
+    for (words, part) in [
+        (
+            [
+                "key",
+                "create",
+                "--name",
+                "a",
+                "--scope",
+                "completions.wirte",
+            ]
+            .as_slice(),
+            "There are completions.write, models.list",
+        ),
+        (
+            &["virtual-key", "create", "--provider", "openai", "--no-key"],
+            "--no-key",
+        ),
+        (&["virtual-key", "update", "x"], "nothing to change"),
+    ] {
+        let mut command = portunus(folder.path());
+        let output = command.args(words).args(place).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(part), "{words:?}: {said}");
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+    }
+}
+
+#[test]
 fn the_schema_names_every_section() {
     let folder = TempDir::new().unwrap();
     let output = portunus(folder.path())
@@ -130,7 +186,11 @@ fn errors_have_the_form_that_was_asked_for() {
     for (words, code, part) in [
         (["key", "list", "--data-dir", "file"].as_slice(), 1, "file"),
         (&["vault", "status", "--data-dir", "none"], 1, "none"),
-        (&["check", "--config", "nowhere.toml"], 1, "nowhere.toml"),
+        (
+            &["key", "list", "--config", "nowhere.toml"],
+            1,
+            "nowhere.toml",
+        ),
         (&["logs", "--listen", "nonsense"], 1, "--listen"),
         (&["key", "crate"], 2, "'create'"),
         (&["demo", "--twice"], 2, "--twice"),

@@ -20,8 +20,6 @@ async fn a_stored_credential_never_goes_to_another_host() {
     for host in [
         "https://evil.example/v1",
         "https://models.example/v1",
-        "http://127.0.0.1:8443/v1",
-        "http://models.example:8443/v1",
         // Back to the provider's own host.
         "",
     ] {
@@ -49,6 +47,57 @@ async fn a_stored_credential_never_goes_to_another_host() {
         (provider.status.as_u16(), provider.param()),
         (400, "provider".to_owned())
     );
+}
+
+#[tokio::test]
+async fn only_the_operator_names_a_host_inside() {
+    let gateway = Gateway::with(|settings| {
+        settings.mcp.allow = vec!["127.0.0.0/8".to_owned()];
+        settings.providers.allow = vec!["10.1.2.3:8080".to_owned()];
+    })
+    .await;
+    let key = gateway
+        .key(&["virtual_keys.create", "virtual_keys.update"])
+        .await;
+    let body = |slug: &str, host: &str| json!({"name": slug, "slug": slug, "provider": "openai-compatible", "custom_host": host});
+    for host in [
+        "http://127.0.0.1:9000/v1",
+        "https://127.0.0.1:9000/v1",
+        "http://localhost:11434/v1",
+        "http://10.0.0.1/v1",
+        "https://[fd00::1]/v1",
+        "https://db.internal/v1",
+        "http://models.example/v1",
+    ] {
+        let refused = gateway
+            .call(&key, "POST", "/v1/virtual-keys", Some(&body("mine", host)))
+            .await;
+        assert_eq!(refused.status, 403, "{host}: {}", refused.text);
+        assert_eq!(refused.code(), "host_not_allowed", "{host}");
+        assert!(refused.text.contains("admin token"), "{}", refused.text);
+    }
+    for (slug, host) in [
+        ("public", "https://models.example/v1"),
+        ("listed", "http://10.1.2.3:8080/v1"),
+    ] {
+        let made = gateway
+            .call(&key, "POST", "/v1/virtual-keys", Some(&body(slug, host)))
+            .await;
+        assert_eq!(made.status, 200, "{host}: {}", made.text);
+    }
+    let local = body("local", "http://127.0.0.1:9000/v1");
+    let made = gateway
+        .admin("POST", "/v1/virtual-keys", Some(&local))
+        .await;
+    assert_eq!(made.status, 200, "{}", made.text);
+    let change = async |host: &str| {
+        let body = json!({"custom_host": host, "note": "n"});
+        let path = "/v1/virtual-keys/local";
+        gateway.call(&key, "PUT", path, Some(&body)).await.status
+    };
+    assert_eq!(change("http://127.0.0.1:9000/v1").await, 200);
+    assert_eq!(change("http://127.0.0.1:9000/admin").await, 403);
+    assert_eq!(change("http://127.0.0.1:22/v1").await, 403);
 }
 
 #[tokio::test]

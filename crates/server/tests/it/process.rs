@@ -72,6 +72,29 @@ fn a_wrong_or_lost_master_key_is_refused_in_one_line() {
 }
 
 #[test]
+fn a_second_gateway_on_the_same_folder_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let first = Running::start(folder.path(), &[]);
+    let second = || {
+        let output = portunus(folder.path())
+            .args(["--listen", "127.0.0.1:0", "--data-dir", "data"])
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = second();
+    assert!(
+        said.contains("already serves the data folder data"),
+        "{said}"
+    );
+    let ready = first.ask("GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
+    drop(first);
+    Running::start(folder.path(), &[]);
+}
+
+#[test]
 fn a_public_bind_is_refused_without_tls_or_the_flag() {
     let folder = TempDir::new().unwrap();
     let output = portunus(folder.path())
@@ -155,6 +178,8 @@ fn a_signal_ends_it_in_order_and_frees_the_log_stream() {
     let mut said = String::new();
     gateway.rest.read_to_string(&mut said).unwrap();
     assert!(!said.contains("grace is over"), "{said}");
+    let words = "portunus is ending: 0 requests still run";
+    assert_eq!(said.matches(words).count(), 1, "{said}");
     // The database was closed: its log is folded in, and nobody listens any more.
     for gone in ["portunus.db-wal", "portunus.sock"] {
         assert!(!folder.path().join("data").join(gone).exists(), "{gone}");

@@ -18,6 +18,8 @@ enum Guard {
 fn table() -> BTreeMap<&'static str, Guard> {
     BTreeMap::from([
         ("GET /", Guard::Open),
+        ("GET /livez", Guard::Open),
+        ("GET /readyz", Guard::Open),
         ("POST /v1/responses", Guard::Data),
         ("GET /v1/responses/{id}", Guard::Data),
         ("DELETE /v1/responses/{id}", Guard::Data),

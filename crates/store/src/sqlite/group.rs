@@ -11,7 +11,7 @@ use sqlx::{SqlStr, SqliteExecutor};
 use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::columns::failed;
+use super::driver::failed;
 use crate::error::StoreError;
 
 /// Changes that may wait; who comes later waits for a place.
@@ -22,16 +22,40 @@ const GROUP: usize = 64;
 /// What is done all or none.
 pub(super) struct Change {
     /// One statement or several.
-    pub(super) text: SqlStr,
-    pub(super) arguments: SqliteArguments,
-    pub(super) size: Size,
+    text: SqlStr,
+    arguments: SqliteArguments,
+    size: Size,
     /// What an error calls the row.
-    pub(super) what: &'static str,
+    what: &'static str,
+}
+
+impl Change {
+    /// One statement.
+    pub(super) fn one(text: SqlStr, arguments: SqliteArguments, what: &'static str) -> Self {
+        Self {
+            text,
+            arguments,
+            size: Size::One,
+            what,
+        }
+    }
+
+    /// The statements of [`super::driver::put_response`].
+    pub(super) fn put_response(
+        text: SqlStr,
+        arguments: SqliteArguments,
+        what: &'static str,
+    ) -> Self {
+        Self {
+            size: Size::Several,
+            ..Self::one(text, arguments, what)
+        }
+    }
 }
 
 /// How many statements a text has.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Size {
+enum Size {
     /// All or none by itself.
     One,
     /// All or none in a transaction only.

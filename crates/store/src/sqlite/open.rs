@@ -3,19 +3,15 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 
 use tokio::time::{Instant, sleep};
 
-use super::Sqlite;
-use super::columns::failed;
-use super::group::Group;
+use super::driver::failed;
+use super::sql::Backend;
 use crate::error::StoreError;
 
 /// How long a write waits for another process or connection that is writing.
@@ -36,69 +32,55 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0003_state.sql"),
 ];
 
-impl Sqlite {
-    pub(crate) async fn open(url: &str) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::from_str(url)
-            .map_err(|error| StoreError::Url(error.to_string()))?
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT)
-            .synchronous(SqliteSynchronous::Full);
-        if in_memory(url) {
-            Self::memory(options).await
-        } else {
-            Self::file(options).await
-        }
+pub(crate) async fn open(url: &str) -> Result<Backend, StoreError> {
+    let options = SqliteConnectOptions::from_str(url)
+        .map_err(|error| StoreError::Url(error.to_string()))?
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .synchronous(SqliteSynchronous::Full);
+    if in_memory(url) {
+        memory(options).await
+    } else {
+        file(options).await
     }
+}
 
-    /// One connection, never closed: the database is gone with it.
-    async fn memory(options: SqliteConnectOptions) -> Result<Self, StoreError> {
-        let pool = pool(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options)
-            .await
-            .map_err(failed("database"))?;
-        let mut connection = pool.acquire().await.map_err(failed("database"))?;
-        migrate(&mut connection).await?;
-        drop(connection);
-        Ok(Self {
-            keys: pool.clone(),
-            state: Group::start(&pool),
-            writes: pool.clone(),
-            logs: pool,
-            virtual_key_changes: AtomicU64::new(0),
-        })
-    }
+/// One connection, never closed: the database is gone with it.
+async fn memory(options: SqliteConnectOptions) -> Result<Backend, StoreError> {
+    let pool = pool(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(options)
+        .await
+        .map_err(failed("database"))?;
+    let mut connection = pool.acquire().await.map_err(failed("database"))?;
+    migrate(&mut connection).await?;
+    drop(connection);
+    Ok(Backend::new(pool.clone(), pool.clone(), pool))
+}
 
-    async fn file(options: SqliteConnectOptions) -> Result<Self, StoreError> {
-        make_private(options.get_filename())?;
-        // Before the pools are opened: a connection that has read an older schema may meet rows
-        // with other columns than the driver expects.
-        let mut first = wal_connection(&options).await?;
-        migrate(&mut first).await?;
-        first.close().await.map_err(failed("database"))?;
-        let options = options.pragma("journal_size_limit", WAL_LIMIT_BYTES);
-        let relaxed = options.clone().synchronous(SqliteSynchronous::Normal);
-        let keys = pool(CONNECTIONS)
-            .connect_with(options)
-            .await
-            .map_err(failed("database"))?;
-        let logs = pool(CONNECTIONS)
-            .connect_with(relaxed.clone())
-            .await
-            .map_err(failed("database"))?;
-        let writes = pool(1)
-            .connect_with(relaxed)
-            .await
-            .map_err(failed("database"))?;
-        Ok(Self {
-            keys,
-            state: Group::start(&writes),
-            writes,
-            logs,
-            virtual_key_changes: AtomicU64::new(0),
-        })
-    }
+async fn file(options: SqliteConnectOptions) -> Result<Backend, StoreError> {
+    make_private(options.get_filename())?;
+    // Before the pools are opened: a connection that has read an older schema may meet rows
+    // with other columns than the driver expects.
+    let mut first = wal_connection(&options).await?;
+    migrate(&mut first).await?;
+    first.close().await.map_err(failed("database"))?;
+    let options = options.pragma("journal_size_limit", WAL_LIMIT_BYTES);
+    let relaxed = options.clone().synchronous(SqliteSynchronous::Normal);
+    let keys = pool(CONNECTIONS)
+        .connect_with(options)
+        .await
+        .map_err(failed("database"))?;
+    let logs = pool(CONNECTIONS)
+        .connect_with(relaxed.clone())
+        .await
+        .map_err(failed("database"))?;
+    let writes = pool(1)
+        .connect_with(relaxed)
+        .await
+        .map_err(failed("database"))?;
+    Ok(Backend::new(keys, logs, writes))
 }
 
 /// WAL is a property of the file. Switching to it needs the file alone for a moment, and SQLite
@@ -116,14 +98,6 @@ async fn wal_connection(options: &SqliteConnectOptions) -> Result<SqliteConnecti
         }
         sleep(BUSY_PAUSE).await;
     }
-}
-
-pub(super) async fn ping(pool: &SqlitePool) -> Result<(), StoreError> {
-    sqlx::query("SELECT 1")
-        .execute(pool)
-        .await
-        .map_err(failed("database"))?;
-    Ok(())
 }
 
 fn pool(connections: u32) -> SqlitePoolOptions {
@@ -230,6 +204,8 @@ async fn steps_to_do(
 
 #[cfg(test)]
 mod tests {
+    use sqlx::sqlite::SqlitePool;
+
     use super::*;
 
     async fn pragma(pool: &SqlitePool, text: &'static str) -> String {
@@ -244,7 +220,7 @@ mod tests {
     async fn keys_are_synced_fully_and_logs_normally() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("x.db").display());
-        let store = Sqlite::open(&url).await.unwrap();
+        let store = open(&url).await.unwrap();
         for (pool, synchronous) in [(&store.keys, "2"), (&store.logs, "1"), (&store.writes, "1")] {
             assert_eq!(pragma(pool, "synchronous").await, synchronous);
             assert_eq!(pragma(pool, "journal_mode").await, "wal");

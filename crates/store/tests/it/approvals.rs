@@ -140,7 +140,10 @@ async fn of_fifty_callers_one_gets_it(store: &dyn Store) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_fifty_callers_of_two_stores_one_gets_it() {
     let database = TempDatabase::new();
-    let stores = [database.open().await, database.open().await];
+    one_gets_it([database.open().await, database.open().await]).await;
+}
+
+pub(crate) async fn one_gets_it(stores: [Arc<dyn Store>; 2]) {
     let row = approval(OURS, "mcpr_1");
     insert(&*stores[0], std::slice::from_ref(&row)).await;
     let mut tasks = JoinSet::new();

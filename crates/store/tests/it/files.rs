@@ -146,7 +146,11 @@ async fn what_cannot_be_opened_is_named() {
     let missing = database.path().join("no/such/folder.db");
     for (url, expected) in [
         (format!("sqlite://{}", missing.display()), "folder.db"),
-        ("postgres://localhost/x".to_owned(), "postgres is not built"),
+        ("postgres://127.0.0.1:1/x".to_owned(), "not available"),
+        (
+            "postgres://127.0.0.1:x/x".to_owned(),
+            "postgres://user@host/name",
+        ),
         ("mysql://localhost/x".to_owned(), "expected sqlite://"),
         ("portunus.db".to_owned(), "expected sqlite://"),
         (String::new(), "expected sqlite://"),

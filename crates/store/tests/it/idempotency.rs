@@ -86,7 +86,10 @@ async fn of_fifty_claims_one_runs(store: &dyn Store) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_fifty_claims_of_two_stores_one_runs() {
     let database = TempDatabase::new();
-    let stores = [database.open().await, database.open().await];
+    one_runs([database.open().await, database.open().await]).await;
+}
+
+pub(crate) async fn one_runs(stores: [Arc<dyn Store>; 2]) {
     let mut tasks = JoinSet::new();
     for number in 0..50 {
         let store = Arc::clone(&stores[number % 2]);

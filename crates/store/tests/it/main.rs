@@ -13,6 +13,7 @@ mod idempotency;
 mod journal;
 mod log_filter;
 mod logs;
+mod postgres;
 mod responses;
 mod rows;
 mod state_rows;
@@ -56,6 +57,54 @@ impl TempDatabase {
     }
 }
 
+/// A PostgreSQL database of one test, on the server that `PORTUNUS_TEST_POSTGRES` names by the URL
+/// of one of its databases. A test that fails leaves it there.
+pub(crate) struct PostgresDatabase {
+    server: sqlx::PgPool,
+    name: String,
+    url: String,
+}
+
+impl PostgresDatabase {
+    /// `None`, saying so, when there is no server to test with.
+    #[expect(clippy::print_stdout, reason = "says that a test is skipped")]
+    pub(crate) async fn new() -> Option<Self> {
+        let Ok(server) = std::env::var("PORTUNUS_TEST_POSTGRES") else {
+            println!("skipped: PORTUNUS_TEST_POSTGRES names no PostgreSQL");
+            return None;
+        };
+        let name = portunus_store::new_id("portunus_test_").replace('-', "_");
+        // The name of the database is the last part of the path.
+        let (whole, query) = server.split_once('?').unwrap_or((&server, ""));
+        let (host, _database) = whole.rsplit_once('/').unwrap();
+        let url = format!("{host}/{name}?{query}");
+        let server = sqlx::PgPool::connect(&server).await.unwrap();
+        let text = format!("CREATE DATABASE {name}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(text))
+            .execute(&server)
+            .await
+            .unwrap();
+        Some(Self { server, name, url })
+    }
+
+    pub(crate) async fn open(&self) -> Arc<dyn Store> {
+        open(&self.url).await.unwrap()
+    }
+
+    /// The database as somebody with a SQL shell sees it.
+    pub(crate) async fn raw(&self) -> sqlx::PgPool {
+        sqlx::PgPool::connect(&self.url).await.unwrap()
+    }
+
+    pub(crate) async fn remove(self) {
+        let text = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        sqlx::raw_sql(sqlx::AssertSqlSafe(text))
+            .execute(&self.server)
+            .await
+            .unwrap();
+    }
+}
+
 /// Runs each named function over every backend.
 macro_rules! conformance {
     ($($name:ident)+) => {
@@ -73,6 +122,17 @@ macro_rules! conformance {
                 let database = crate::TempDatabase::new();
                 let store = database.open().await;
                 super::$name(&*store).await;
+            })+
+        }
+
+        mod postgres {
+            $(#[tokio::test]
+            async fn $name() {
+                let Some(database) = crate::PostgresDatabase::new().await else { return };
+                let store = database.open().await;
+                super::$name(&*store).await;
+                store.close().await;
+                database.remove().await;
             })+
         }
     };

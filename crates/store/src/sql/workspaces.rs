@@ -1,15 +1,11 @@
 //! Workspaces, and the values of the whole database.
 
-use sqlx::sqlite::{SqlitePool, SqliteRow};
-
-use super::columns::{failed, get, get_time};
+use super::columns::{get, get_time};
+use super::driver::{Pool, Row, failed};
 use crate::error::StoreError;
 use crate::model::{NewWorkspace, VaultMetaRow, WorkspaceRow, new_id, now};
 
-pub(super) async fn create(
-    pool: &SqlitePool,
-    new: NewWorkspace,
-) -> Result<WorkspaceRow, StoreError> {
+pub(super) async fn create(pool: &Pool, new: NewWorkspace) -> Result<WorkspaceRow, StoreError> {
     let row = WorkspaceRow {
         id: new_id("ws-"),
         name: new.name,
@@ -27,7 +23,7 @@ pub(super) async fn create(
     Ok(row)
 }
 
-pub(super) async fn list(pool: &SqlitePool) -> Result<Vec<WorkspaceRow>, StoreError> {
+pub(super) async fn list(pool: &Pool) -> Result<Vec<WorkspaceRow>, StoreError> {
     let rows = sqlx::query(
         "SELECT id, name, slug, created_at_ms FROM workspaces ORDER BY created_at_ms, id",
     )
@@ -37,7 +33,7 @@ pub(super) async fn list(pool: &SqlitePool) -> Result<Vec<WorkspaceRow>, StoreEr
     rows.iter().map(read).collect()
 }
 
-pub(super) async fn find(pool: &SqlitePool, id: &str) -> Result<Option<WorkspaceRow>, StoreError> {
+pub(super) async fn find(pool: &Pool, id: &str) -> Result<Option<WorkspaceRow>, StoreError> {
     let row = sqlx::query("SELECT id, name, slug, created_at_ms FROM workspaces WHERE id = $1")
         .bind(id)
         .fetch_optional(pool)
@@ -46,7 +42,7 @@ pub(super) async fn find(pool: &SqlitePool, id: &str) -> Result<Option<Workspace
     row.as_ref().map(read).transpose()
 }
 
-fn read(row: &SqliteRow) -> Result<WorkspaceRow, StoreError> {
+fn read(row: &Row) -> Result<WorkspaceRow, StoreError> {
     Ok(WorkspaceRow {
         id: get(row, "id")?,
         name: get(row, "name")?,
@@ -55,10 +51,7 @@ fn read(row: &SqliteRow) -> Result<WorkspaceRow, StoreError> {
     })
 }
 
-pub(super) async fn meta(
-    pool: &SqlitePool,
-    name: &str,
-) -> Result<Option<VaultMetaRow>, StoreError> {
+pub(super) async fn meta(pool: &Pool, name: &str) -> Result<Option<VaultMetaRow>, StoreError> {
     let row = sqlx::query("SELECT name, sealed, key_id, version FROM vault_meta WHERE name = $1")
         .bind(name)
         .fetch_optional(pool)
@@ -73,7 +66,7 @@ pub(super) async fn meta(
     }))
 }
 
-pub(super) async fn insert_meta(pool: &SqlitePool, row: &VaultMetaRow) -> Result<bool, StoreError> {
+pub(super) async fn insert_meta(pool: &Pool, row: &VaultMetaRow) -> Result<bool, StoreError> {
     let done = sqlx::query(
         "INSERT INTO vault_meta (name, sealed, key_id, version) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (name) DO NOTHING",
@@ -88,7 +81,7 @@ pub(super) async fn insert_meta(pool: &SqlitePool, row: &VaultMetaRow) -> Result
     Ok(done.rows_affected() > 0)
 }
 
-pub(super) async fn update_meta(pool: &SqlitePool, row: &VaultMetaRow) -> Result<bool, StoreError> {
+pub(super) async fn update_meta(pool: &Pool, row: &VaultMetaRow) -> Result<bool, StoreError> {
     let done = sqlx::query(
         "UPDATE vault_meta SET sealed = $2, key_id = $3, version = $4 \
          WHERE name = $1 AND version < $4",

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::QueryBuilder;
 
-use super::columns::{self, NAMES, failed, get, get_json, json, push};
+use super::columns::{self, NAMES, get, get_json, json, push};
+use super::driver::{Arguments, Connection, Database, Pool, Row, begin, failed};
 use super::log_filter::push_where;
+use super::state::insert_text;
 use crate::error::StoreError;
 use crate::model::{
     AttemptRow, LogDetail, LogFilter, LogRecord, LogSummary, ToolCallRow, ToolListRow, TurnRow,
@@ -27,20 +28,11 @@ const USE_COLUMNS: [&str; 4] = ["workspace_id", "log_id", "server_label", "tool"
 
 static INSERT_REQUESTS: LazyLock<[String; 3]> = LazyLock::new(|| {
     let columns = [NAMES, &["tool_lists", "parts"]].concat();
-    ROWS.map(|rows| insert_text("requests", &columns, rows))
+    ROWS.map(|rows| insert_text("INSERT INTO requests", &columns, rows))
 });
 
 static INSERT_USES: LazyLock<[String; 3]> =
-    LazyLock::new(|| ROWS.map(|rows| insert_text("tool_uses", &USE_COLUMNS, rows)));
-
-fn insert_text(table: &str, columns: &[&str], rows: usize) -> String {
-    let values = format!("({})", vec!["?"; columns.len()].join(", "));
-    let values = vec![values; rows].join(", ");
-    format!(
-        "INSERT INTO {table} ({}) VALUES {values}",
-        columns.join(", ")
-    )
-}
+    LazyLock::new(|| ROWS.map(|rows| insert_text("INSERT INTO tool_uses", &USE_COLUMNS, rows)));
 
 /// What happened within a request, as the column `parts` holds it.
 #[derive(Serialize)]
@@ -59,11 +51,8 @@ struct OwnParts {
     tool_calls: Vec<ToolCallRow>,
 }
 
-pub(super) async fn insert(pool: &SqlitePool, records: &[LogRecord]) -> Result<(), StoreError> {
-    let mut transaction = pool
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(failed(WHAT))?;
+pub(super) async fn insert(pool: &Pool, records: &[LogRecord]) -> Result<(), StoreError> {
+    let mut transaction = begin(pool).await.map_err(failed(WHAT))?;
     insert_all(&mut transaction, &INSERT_REQUESTS, records, bind_record).await?;
     let uses: Vec<[&str; 4]> = records.iter().flat_map(uses).collect();
     insert_all(&mut transaction, &INSERT_USES, &uses, bind_use).await?;
@@ -72,14 +61,14 @@ pub(super) async fn insert(pool: &SqlitePool, records: &[LogRecord]) -> Result<(
 
 /// Inserts many rows with few statements: a call of the driver costs more than a row.
 async fn insert_all<T>(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     texts: &'static [String; 3],
     mut rows: &[T],
-    bind: impl Fn(&T, &mut SqliteArguments) -> Result<(), StoreError>,
+    bind: impl Fn(&T, &mut Arguments) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     for (size, text) in ROWS.into_iter().zip(texts) {
         while let Some((now, later)) = rows.split_at_checked(size) {
-            let mut arguments = SqliteArguments::default();
+            let mut arguments = Arguments::default();
             for row in now {
                 bind(row, &mut arguments)?;
             }
@@ -93,7 +82,7 @@ async fn insert_all<T>(
     Ok(())
 }
 
-fn bind_record(record: &LogRecord, out: &mut SqliteArguments) -> Result<(), StoreError> {
+fn bind_record(record: &LogRecord, out: &mut Arguments) -> Result<(), StoreError> {
     columns::bind(&record.request, out)?;
     push(out, record.tool_lists.len() as i64)?;
     push(
@@ -107,7 +96,7 @@ fn bind_record(record: &LogRecord, out: &mut SqliteArguments) -> Result<(), Stor
     )
 }
 
-fn bind_use(row: &[&str; 4], out: &mut SqliteArguments) -> Result<(), StoreError> {
+fn bind_use(row: &[&str; 4], out: &mut Arguments) -> Result<(), StoreError> {
     row.iter().try_for_each(|value| push(out, *value))
 }
 
@@ -130,7 +119,7 @@ fn uses(record: &LogRecord) -> impl Iterator<Item = [&str; 4]> {
 }
 
 /// The columns of a request; `without` are read as NULL.
-fn push_names(query: &mut QueryBuilder<Sqlite>, without: &[&str]) {
+fn push_names(query: &mut QueryBuilder<Database>, without: &[&str]) {
     let mut names = query.separated(", ");
     for name in NAMES {
         let null = if without.contains(name) {
@@ -143,7 +132,7 @@ fn push_names(query: &mut QueryBuilder<Sqlite>, without: &[&str]) {
 }
 
 pub(super) async fn list(
-    pool: &SqlitePool,
+    pool: &Pool,
     workspace_id: &str,
     filter: &LogFilter,
     limit: u32,
@@ -178,7 +167,7 @@ pub(super) async fn list(
     Ok((page, rows.len() > limit))
 }
 
-async fn cursor_time(pool: &SqlitePool, workspace_id: &str, id: &str) -> Result<i64, StoreError> {
+async fn cursor_time(pool: &Pool, workspace_id: &str, id: &str) -> Result<i64, StoreError> {
     sqlx::query_scalar("SELECT created_at_ms FROM requests WHERE workspace_id = $1 AND id = $2")
         .bind(workspace_id)
         .bind(id)
@@ -188,7 +177,7 @@ async fn cursor_time(pool: &SqlitePool, workspace_id: &str, id: &str) -> Result<
         .ok_or(StoreError::UnknownCursor)
 }
 
-fn read_summary(row: &SqliteRow) -> Result<LogSummary, StoreError> {
+fn read_summary(row: &Row) -> Result<LogSummary, StoreError> {
     Ok(LogSummary {
         request: columns::read(row)?,
         tool_lists: get(row, "tool_lists")?,
@@ -196,7 +185,7 @@ fn read_summary(row: &SqliteRow) -> Result<LogSummary, StoreError> {
 }
 
 pub(super) async fn find(
-    pool: &SqlitePool,
+    pool: &Pool,
     workspace_id: &str,
     id: &str,
 ) -> Result<Option<LogDetail>, StoreError> {
@@ -209,7 +198,7 @@ pub(super) async fn find(
     row.as_ref().map(read_detail).transpose()
 }
 
-fn read_detail(row: &SqliteRow) -> Result<LogDetail, StoreError> {
+fn read_detail(row: &Row) -> Result<LogDetail, StoreError> {
     let mut parts: OwnParts = get_json(row, "parts")?;
     parts.attempts.sort_by_key(|row| (row.turn, row.index));
     parts.tool_calls.sort_by_key(|row| (row.turn, row.index));
@@ -223,7 +212,7 @@ fn read_detail(row: &SqliteRow) -> Result<LogDetail, StoreError> {
 }
 
 pub(super) async fn count(
-    pool: &SqlitePool,
+    pool: &Pool,
     workspace_id: &str,
     filter: &LogFilter,
 ) -> Result<i64, StoreError> {
@@ -238,7 +227,7 @@ pub(super) async fn count(
 }
 
 pub(super) async fn prune(
-    pool: &SqlitePool,
+    pool: &Pool,
     workspace_id: &str,
     before_ms: i64,
     limit: u32,

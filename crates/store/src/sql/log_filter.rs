@@ -1,7 +1,8 @@
 //! A log filter as conditions. Column names are literals, values are bound.
 
-use sqlx::{Encode, QueryBuilder, Sqlite, Type};
+use sqlx::{Encode, QueryBuilder, Type};
 
+use super::driver::Database;
 use crate::model::LogFilter;
 
 /// Columns that [`LogFilter::contains`] looks into.
@@ -16,7 +17,11 @@ const TEXT_COLUMNS: [&str; 7] = [
 ];
 
 /// Pushes ` WHERE …` for the table `requests` under the name `r`.
-pub(super) fn push_where(query: &mut QueryBuilder<Sqlite>, workspace_id: &str, filter: &LogFilter) {
+pub(super) fn push_where(
+    query: &mut QueryBuilder<Database>,
+    workspace_id: &str,
+    filter: &LogFilter,
+) {
     query
         .push(" WHERE r.workspace_id = ")
         .push_bind(workspace_id);
@@ -31,8 +36,9 @@ pub(super) fn push_where(query: &mut QueryBuilder<Sqlite>, workspace_id: &str, f
     }
 }
 
-fn push_lists(query: &mut QueryBuilder<Sqlite>, filter: &LogFilter) {
-    any_of(query, &["status_code"], &filter.status_code);
+fn push_lists(query: &mut QueryBuilder<Database>, filter: &LogFilter) {
+    let status: Vec<_> = filter.status_code.iter().copied().map(i64::from).collect();
+    any_of(query, &["status_code"], &status);
     any_of(query, &["model_asked", "model_served"], &filter.ai_model);
     any_of(query, &["virtual_key"], &filter.virtual_keys);
     any_of(query, &["api_key_id"], &filter.api_key_ids);
@@ -42,9 +48,9 @@ fn push_lists(query: &mut QueryBuilder<Sqlite>, filter: &LogFilter) {
 }
 
 /// One of the columns has one of the values.
-fn any_of<T>(query: &mut QueryBuilder<Sqlite>, columns: &[&'static str], values: &[T])
+fn any_of<T>(query: &mut QueryBuilder<Database>, columns: &[&'static str], values: &[T])
 where
-    for<'t> &'t T: Encode<'t, Sqlite> + Type<Sqlite>,
+    for<'t> &'t T: Encode<'t, Database> + Type<Database>,
 {
     if values.is_empty() {
         return;
@@ -61,7 +67,7 @@ where
     query.push(")");
 }
 
-fn push_ranges(query: &mut QueryBuilder<Sqlite>, filter: &LogFilter) {
+fn push_ranges(query: &mut QueryBuilder<Database>, filter: &LogFilter) {
     for (column, least, most) in [
         (
             "created_at_ms",
@@ -102,7 +108,7 @@ fn push_ranges(query: &mut QueryBuilder<Sqlite>, filter: &LogFilter) {
 }
 
 /// `IN` and not `EXISTS`: the tool's logs are found once, by an index, and not for each request.
-fn push_mcp(query: &mut QueryBuilder<Sqlite>, workspace_id: &str, filter: &LogFilter) {
+fn push_mcp(query: &mut QueryBuilder<Database>, workspace_id: &str, filter: &LogFilter) {
     if filter.mcp_server.is_none() && filter.mcp_tool.is_none() {
         return;
     }
@@ -123,7 +129,7 @@ fn push_mcp(query: &mut QueryBuilder<Sqlite>, workspace_id: &str, filter: &LogFi
     query.push(")");
 }
 
-fn push_contains(query: &mut QueryBuilder<Sqlite>, text: &str) {
+fn push_contains(query: &mut QueryBuilder<Database>, text: &str) {
     let pattern = format!("%{}%", escape_like(&text.to_ascii_lowercase()));
     for (position, column) in TEXT_COLUMNS.iter().enumerate() {
         let before = if position == 0 {

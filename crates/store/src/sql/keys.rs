@@ -1,16 +1,16 @@
 //! API keys.
 
 use jiff::Timestamp;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
 
-use super::columns::{failed, get, get_json, get_time, get_time_opt, json};
+use super::columns::{get, get_json, get_time, get_time_opt, json};
+use super::driver::{Pool, Row, failed};
 use super::owned::Owned;
 use crate::error::StoreError;
 use crate::model::{ApiKeyRow, Rotated};
 
 const WHAT: &str = "API key";
 
-pub(super) async fn insert(pool: &SqlitePool, row: &ApiKeyRow) -> Result<(), StoreError> {
+pub(super) async fn insert(pool: &Pool, row: &ApiKeyRow) -> Result<(), StoreError> {
     let former = row.rotated.as_ref();
     sqlx::query(
         "INSERT INTO api_keys (id, workspace_id, name, lookup, hash, scopes, defaults, \
@@ -40,7 +40,7 @@ pub(super) async fn insert(pool: &SqlitePool, row: &ApiKeyRow) -> Result<(), Sto
     Ok(())
 }
 
-pub(super) async fn update(pool: &SqlitePool, row: &ApiKeyRow) -> Result<bool, StoreError> {
+pub(super) async fn update(pool: &Pool, row: &ApiKeyRow) -> Result<bool, StoreError> {
     let former = row.rotated.as_ref();
     let done = sqlx::query(
         "UPDATE api_keys SET name = $3, lookup = $4, hash = $5, scopes = $6, defaults = $7, \
@@ -68,10 +68,7 @@ pub(super) async fn update(pool: &SqlitePool, row: &ApiKeyRow) -> Result<bool, S
     Ok(done.rows_affected() > 0)
 }
 
-pub(super) async fn by_lookup(
-    pool: &SqlitePool,
-    lookup: &str,
-) -> Result<Option<ApiKeyRow>, StoreError> {
+pub(super) async fn by_lookup(pool: &Pool, lookup: &str) -> Result<Option<ApiKeyRow>, StoreError> {
     let row = sqlx::query("SELECT * FROM api_keys WHERE lookup = $1 OR previous_lookup = $1")
         .bind(lookup)
         .fetch_optional(pool)
@@ -81,7 +78,7 @@ pub(super) async fn by_lookup(
 }
 
 pub(super) async fn touch(
-    pool: &SqlitePool,
+    pool: &Pool,
     workspace_id: &str,
     id: &str,
     at: Timestamp,
@@ -101,7 +98,7 @@ impl Owned for ApiKeyRow {
     const TABLE: &'static str = "api_keys";
     const WHAT: &'static str = WHAT;
 
-    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+    fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             id: get(row, "id")?,
             workspace_id: get(row, "workspace_id")?,
@@ -121,7 +118,7 @@ impl Owned for ApiKeyRow {
     }
 }
 
-fn read_rotated(row: &SqliteRow) -> Result<Option<Rotated>, StoreError> {
+fn read_rotated(row: &Row) -> Result<Option<Rotated>, StoreError> {
     let lookup: Option<String> = get(row, "previous_lookup")?;
     let hash: Option<Vec<u8>> = get(row, "previous_hash")?;
     let grace_until = get_time_opt(row, "previous_until_ms")?;

@@ -1,9 +1,9 @@
 //! Questions for approval: asked, decided, used once.
 
-use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
-use sqlx::{AssertSqlSafe, SqliteConnection, SqliteExecutor};
+use sqlx::AssertSqlSafe;
 
-use super::columns::{columns, failed, get, push};
+use super::columns::{columns, get, push};
+use super::driver::{Arguments, Connection, Executor, Pool, Row, begin, failed, lock_approvals};
 use super::state::insert_text;
 use crate::error::StoreError;
 use crate::model::{
@@ -20,11 +20,11 @@ columns!(ApprovalRow:
     json:);
 
 /// One statement for all rows: all or none without a transaction.
-pub(super) async fn insert(pool: &SqlitePool, rows: &[ApprovalRow]) -> Result<(), StoreError> {
+pub(super) async fn insert(pool: &Pool, rows: &[ApprovalRow]) -> Result<(), StoreError> {
     if rows.is_empty() {
         return Ok(());
     }
-    let mut arguments = SqliteArguments::default();
+    let mut arguments = Arguments::default();
     rows.iter().try_for_each(|row| bind(row, &mut arguments))?;
     let text = insert_text("INSERT INTO approvals", NAMES, rows.len());
     sqlx::query_with(AssertSqlSafe(text), arguments)
@@ -35,7 +35,7 @@ pub(super) async fn insert(pool: &SqlitePool, rows: &[ApprovalRow]) -> Result<()
 }
 
 pub(super) async fn find(
-    pool: &SqlitePool,
+    pool: &Pool,
     workspace_id: &str,
     id: &str,
 ) -> Result<Option<ApprovalRow>, StoreError> {
@@ -45,7 +45,7 @@ pub(super) async fn find(
 
 /// The newest row of a tool.
 pub(super) async fn newest(
-    pool: &SqlitePool,
+    pool: &Pool,
     workspace_id: &str,
     server_digest: &str,
     tool: &str,
@@ -66,7 +66,7 @@ pub(super) async fn newest(
 
 /// The row as it is stored: an expired one has the state that it had.
 async fn stored(
-    executor: impl SqliteExecutor<'_>,
+    executor: impl Executor<'_>,
     workspace_id: &str,
     id: &str,
 ) -> Result<Option<ApprovalRow>, StoreError> {
@@ -85,14 +85,14 @@ macro_rules! in_state {
         concat!(
             $select,
             " FROM approvals WHERE workspace_id = $1 AND ($2 IS NULL OR $2 = \
-             iif(state <> 'used' AND expires_at_ms <= $3, 'expired', state))"
+             CASE WHEN state <> 'used' AND expires_at_ms <= $3 THEN 'expired' ELSE state END)"
         )
     };
 }
 
 /// A page of those in a state, or of all, newest first.
 pub(super) async fn list(
-    pool: &SqlitePool,
+    pool: &Pool,
     workspace_id: &str,
     state: Option<&str>,
     page: Page,
@@ -135,7 +135,7 @@ pub(super) struct Decision<'a> {
 
 /// One conditional statement decides; the row is read only to say why it did not.
 pub(super) async fn decide(
-    pool: &SqlitePool,
+    pool: &Pool,
     workspace_id: &str,
     id: &str,
     decision: Decision<'_>,
@@ -168,16 +168,19 @@ pub(super) async fn decide(
     }))
 }
 
-/// The transaction takes the only write lock before it reads: of any number of callers one sees
-/// an approval unused. It is rolled back by being dropped.
+/// The transaction holds the rows before it reads them: of any number of callers one sees an
+/// approval unused. It is rolled back by being dropped.
 pub(super) async fn use_all(
-    pool: &SqlitePool,
+    pool: &Pool,
     workspace_id: &str,
     ids: &[String],
     now_ms: i64,
 ) -> Result<Used, StoreError> {
     let failed = failed(WHAT);
-    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+    let mut transaction = begin(pool).await.map_err(&failed)?;
+    lock_approvals(&mut transaction, workspace_id, ids)
+        .await
+        .map_err(&failed)?;
     let mut rows = Vec::with_capacity(ids.len());
     for id in ids {
         match use_one(&mut transaction, workspace_id, id, now_ms).await? {
@@ -193,7 +196,7 @@ pub(super) async fn use_all(
 }
 
 async fn use_one(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     workspace_id: &str,
     id: &str,
     now_ms: i64,

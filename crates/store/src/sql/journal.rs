@@ -1,10 +1,10 @@
 //! The journal of tool calls.
 
-use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
-use sqlx::{AssertSqlSafe, SqlSafeStr};
+use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 
-use super::columns::{columns, failed, get, push};
-use super::group::{Change, Group, Size};
+use super::columns::{columns, get, push};
+use super::driver::{Arguments, NOTED, Pool, Row, failed};
+use super::group::{Change, Group};
 use super::state::insert_text;
 use crate::error::StoreError;
 use crate::model::JournalRow;
@@ -20,20 +20,12 @@ pub(super) async fn insert(group: &Group, rows: &[JournalRow]) -> Result<(), Sto
     if rows.is_empty() {
         return Ok(());
     }
-    let mut arguments = SqliteArguments::default();
+    let mut arguments = Arguments::default();
     rows.iter().try_for_each(|row| bind(row, &mut arguments))?;
     let text = insert_text("INSERT INTO tool_journal", NAMES, rows.len());
-    group.write(change(AssertSqlSafe(text), arguments)).await?;
+    let text = AssertSqlSafe(text).into_sql_str();
+    group.write(Change::one(text, arguments, WHAT)).await?;
     Ok(())
-}
-
-fn change(text: impl SqlSafeStr, arguments: SqliteArguments) -> Change {
-    Change {
-        text: text.into_sql_str(),
-        arguments,
-        size: Size::One,
-        what: WHAT,
-    }
 }
 
 /// How a call ended.
@@ -52,7 +44,7 @@ pub(super) async fn end(
     id: &str,
     end: End<'_>,
 ) -> Result<bool, StoreError> {
-    let mut arguments = SqliteArguments::default();
+    let mut arguments = Arguments::default();
     for text in [workspace_id, id, end.state, end.outcome] {
         push(&mut arguments, text)?;
     }
@@ -60,28 +52,30 @@ pub(super) async fn end(
     push(&mut arguments, end.now_ms)?;
     let text = "UPDATE tool_journal SET state = $3, outcome = $4, result = $5, ended_at_ms = $6 \
                 WHERE workspace_id = $1 AND id = $2 AND state <> 'done'";
-    Ok(group.write(change(text, arguments)).await? > 0)
+    let change = Change::one(text.into_sql_str(), arguments, WHAT);
+    Ok(group.write(change).await? > 0)
 }
 
 /// The calls of a response, in the order in which they were noted.
 pub(super) async fn list(
-    pool: &SqlitePool,
+    pool: &Pool,
     workspace_id: &str,
     response_id: &str,
 ) -> Result<Vec<JournalRow>, StoreError> {
-    let rows = sqlx::query(
+    let text = format!(
         "SELECT * FROM tool_journal WHERE workspace_id = $1 AND response_id = $2 \
-         ORDER BY created_at_ms, rowid",
-    )
-    .bind(workspace_id)
-    .bind(response_id)
-    .fetch_all(pool)
-    .await
-    .map_err(failed(WHAT))?;
+         ORDER BY created_at_ms, {NOTED}"
+    );
+    let rows = sqlx::query(AssertSqlSafe(text))
+        .bind(workspace_id)
+        .bind(response_id)
+        .fetch_all(pool)
+        .await
+        .map_err(failed(WHAT))?;
     rows.iter().map(read).collect()
 }
 
-pub(super) async fn sweep(pool: &SqlitePool, now_ms: i64) -> Result<u64, StoreError> {
+pub(super) async fn sweep(pool: &Pool, now_ms: i64) -> Result<u64, StoreError> {
     let done = sqlx::query(
         "UPDATE tool_journal SET state = 'unknown', ended_at_ms = $1 WHERE state = 'intent'",
     )

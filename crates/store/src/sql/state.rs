@@ -1,13 +1,12 @@
 //! Responses and their items, and what the tables of state have in common.
 
-use std::iter::repeat_n;
 use std::sync::LazyLock;
 
-use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
-use super::columns::{columns, failed, get, json, push};
-use super::group::{Change, Group, Size};
+use super::columns::{columns, get, push};
+use super::driver::{self, Arguments, Pool, ROW, Row, begin, failed, mark};
+use super::group::{Change, Group};
 use super::owned::{self, Owned};
 use crate::error::StoreError;
 use crate::model::{ResponseRow, now};
@@ -23,42 +22,37 @@ impl Owned for ResponseRow {
     const TABLE: &'static str = "responses";
     const WHAT: &'static str = WHAT;
 
-    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+    fn read(row: &Row) -> Result<Self, StoreError> {
         read(row)
     }
 }
 
-/// REPLACE removes a former row first, and with it the index of its items. `$1` and `$2` are the
-/// first of [`NAMES`].
-static PUT: LazyLock<SqlStr> = LazyLock::new(|| {
-    let replace = insert_text("REPLACE INTO responses", NAMES, 1);
-    let items = NAMES.len() + 1;
-    let text = format!(
-        "{replace}; INSERT INTO response_items (workspace_id, item_id, response_id) \
-         SELECT DISTINCT $2, value, $1 FROM json_each(${items})"
-    );
-    AssertSqlSafe(text).into_sql_str()
-});
+static PUT: LazyLock<SqlStr> =
+    LazyLock::new(|| AssertSqlSafe(driver::put_response(NAMES)).into_sql_str());
 
 /// The text that inserts so many rows at once. `into` (`INSERT INTO …`) begins it; `names` become
 /// part of it.
-pub(super) fn insert_text(into: &str, names: &[&str], rows: usize) -> String {
-    let marks = |mark: &str, count| repeat_n(mark, count).collect::<Vec<_>>().join(", ");
-    let row = format!("({})", marks("?", names.len()));
+pub(crate) fn insert_text(into: &str, names: &[&str], rows: usize) -> String {
+    let row = |row: usize| {
+        let first = row * names.len() + 1;
+        let marks: Vec<_> = (first..first + names.len()).map(mark).collect();
+        format!("({})", marks.join(", "))
+    };
+    let rows: Vec<_> = (0..rows).map(row).collect();
     let names = names.join("\", \"");
-    format!("{into} (\"{names}\") VALUES {}", marks(&row, rows))
+    format!("{into} (\"{names}\") VALUES {}", rows.join(", "))
 }
 
 /// Removes at most `limit` rows, of all workspaces, whose `time_column` is before `before_ms`.
 /// `table` and `time_column` become part of the text.
 pub(super) async fn prune(
-    pool: &SqlitePool,
+    pool: &Pool,
     (table, time_column): (&'static str, &'static str),
     before_ms: i64,
     limit: u32,
 ) -> Result<u64, StoreError> {
     let text = format!(
-        "DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} \
+        "DELETE FROM {table} WHERE {ROW} IN (SELECT {ROW} FROM {table} \
          WHERE {time_column} < $1 ORDER BY {time_column} LIMIT $2)"
     );
     let done = sqlx::query(AssertSqlSafe(text))
@@ -75,21 +69,16 @@ pub(super) async fn put(
     row: &ResponseRow,
     item_ids: &[String],
 ) -> Result<(), StoreError> {
-    let mut arguments = SqliteArguments::default();
+    let mut arguments = Arguments::default();
     bind(row, &mut arguments)?;
-    push(&mut arguments, json(&item_ids)?)?;
-    let change = Change {
-        text: PUT.clone(),
-        arguments,
-        size: Size::Several,
-        what: WHAT,
-    };
+    driver::push_items(&mut arguments, item_ids)?;
+    let change = Change::put_response(PUT.clone(), arguments, WHAT);
     group.write(change).await?;
     Ok(())
 }
 
 pub(super) async fn find(
-    pool: &SqlitePool,
+    pool: &Pool,
     workspace_id: &str,
     id: &str,
 ) -> Result<Option<ResponseRow>, StoreError> {
@@ -100,7 +89,7 @@ pub(super) async fn find(
 
 /// The newest response that holds the item.
 pub(super) async fn of_item(
-    pool: &SqlitePool,
+    pool: &Pool,
     workspace_id: &str,
     item_id: &str,
 ) -> Result<Option<ResponseRow>, StoreError> {
@@ -121,13 +110,9 @@ pub(super) async fn of_item(
 
 /// Removes what belongs to a response too: its items, the approvals that are not used, and what
 /// tools answered. What is left says that a call was made, not with what.
-pub(super) async fn delete(
-    pool: &SqlitePool,
-    workspace_id: &str,
-    id: &str,
-) -> Result<bool, StoreError> {
+pub(super) async fn delete(pool: &Pool, workspace_id: &str, id: &str) -> Result<bool, StoreError> {
     let failed = failed(WHAT);
-    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+    let mut transaction = begin(pool).await.map_err(&failed)?;
     let end: Option<i64> = sqlx::query_scalar(
         "DELETE FROM responses WHERE workspace_id = $1 AND id = $2 RETURNING expires_at_ms",
     )

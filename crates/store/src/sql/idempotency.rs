@@ -2,10 +2,8 @@
 
 use std::sync::LazyLock;
 
-use sqlx::SqliteConnection;
-use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
-
-use super::columns::{columns, failed, get, push};
+use super::columns::{columns, get, push};
+use super::driver::{Arguments, Pool, Row, failed, mark};
 use super::state::insert_text;
 use crate::error::StoreError;
 use crate::model::{Claimed, IDEMPOTENCY_DONE, IdempotencyRow};
@@ -17,30 +15,43 @@ columns!(IdempotencyRow:
     content_type answer;
     json:);
 
-static REPLACE: LazyLock<String> =
-    LazyLock::new(|| insert_text("REPLACE INTO idempotency", NAMES, 1));
+/// Takes a key that is free or whose time is over, the number after the columns; touches no row
+/// otherwise.
+static CLAIM: LazyLock<String> = LazyLock::new(|| {
+    let insert = insert_text("INSERT INTO idempotency", NAMES, 1);
+    let set: Vec<_> = NAMES[3..]
+        .iter()
+        .map(|name| format!("{name} = excluded.{name}"))
+        .collect();
+    format!(
+        "{insert} ON CONFLICT (workspace_id, api_key_id, \"key\") DO UPDATE SET {} \
+         WHERE idempotency.expires_at_ms <= {}",
+        set.join(", "),
+        mark(NAMES.len() + 1)
+    )
+});
+
+/// How often a key may go away between the attempt to take it and the look at who has it.
+const ATTEMPTS: usize = 8;
 
 /// Which row: workspace, API key, key.
 pub(super) type Name<'a> = [&'a str; 3];
 
-/// The transaction takes the only write lock before it reads: of any number of callers one finds
-/// the key free.
+/// One conditional statement claims: of any number of callers one finds the key free.
 pub(super) async fn claim(
-    pool: &SqlitePool,
+    pool: &Pool,
     row: &IdempotencyRow,
     now_ms: i64,
 ) -> Result<Claimed, StoreError> {
-    let failed = failed(WHAT);
-    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
-    let claimed = match find(&mut transaction, row).await? {
-        Some(found) if found.expires_at_ms > now_ms => taken(found, row),
-        _ => {
-            replace(&mut transaction, row).await?;
-            Claimed::Yours
+    for _attempt in 0..ATTEMPTS {
+        if claimed(pool, row, now_ms).await? {
+            return Ok(Claimed::Yours);
         }
-    };
-    transaction.commit().await.map_err(&failed)?;
-    Ok(claimed)
+        if let Some(found) = find(pool, row).await? {
+            return Ok(taken(found, row));
+        }
+    }
+    Err(StoreError::Unavailable("the key comes and goes".to_owned()))
 }
 
 fn taken(found: IdempotencyRow, asked: &IdempotencyRow) -> Claimed {
@@ -53,38 +64,33 @@ fn taken(found: IdempotencyRow, asked: &IdempotencyRow) -> Claimed {
     }
 }
 
-async fn find(
-    connection: &mut SqliteConnection,
-    row: &IdempotencyRow,
-) -> Result<Option<IdempotencyRow>, StoreError> {
+async fn find(pool: &Pool, row: &IdempotencyRow) -> Result<Option<IdempotencyRow>, StoreError> {
     let row = sqlx::query(
         "SELECT * FROM idempotency WHERE workspace_id = $1 AND api_key_id = $2 AND \"key\" = $3",
     )
     .bind(&row.workspace_id)
     .bind(&row.api_key_id)
     .bind(&row.key)
-    .fetch_optional(connection)
+    .fetch_optional(pool)
     .await
     .map_err(failed(WHAT))?;
     row.as_ref().map(read).transpose()
 }
 
-async fn replace(
-    connection: &mut SqliteConnection,
-    row: &IdempotencyRow,
-) -> Result<(), StoreError> {
-    let mut arguments = SqliteArguments::default();
+async fn claimed(pool: &Pool, row: &IdempotencyRow, now_ms: i64) -> Result<bool, StoreError> {
+    let mut arguments = Arguments::default();
     bind(row, &mut arguments)?;
-    sqlx::query_with(REPLACE.as_str(), arguments)
-        .execute(connection)
+    push(&mut arguments, now_ms)?;
+    let done = sqlx::query_with(CLAIM.as_str(), arguments)
+        .execute(pool)
         .await
         .map_err(failed(WHAT))?;
-    Ok(())
+    Ok(done.rows_affected() > 0)
 }
 
 /// Keeps the answer of a running request; does nothing when it runs no more.
 pub(super) async fn finish(
-    pool: &SqlitePool,
+    pool: &Pool,
     [workspace_id, api_key_id, key]: Name<'_>,
     status: i64,
     content_type: &str,
@@ -108,7 +114,7 @@ pub(super) async fn finish(
 
 /// Frees the key of a running request; an answer that is kept stays.
 pub(super) async fn release(
-    pool: &SqlitePool,
+    pool: &Pool,
     [workspace_id, api_key_id, key]: Name<'_>,
 ) -> Result<(), StoreError> {
     sqlx::query(

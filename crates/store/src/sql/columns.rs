@@ -1,65 +1,34 @@
-//! Between rows and columns: reading, writing, and what an error of the driver means.
+//! Between rows and columns: reading and writing.
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Arguments as _, Decode, Encode, Row as _, Sqlite, Type};
 
+use super::driver::{Arguments, Bound, Readable, Row};
 use crate::error::StoreError;
 use crate::model::RequestRow;
 
-/// Primary result codes of SQLite after which the same call may work later:
-/// BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL, CANTOPEN.
-const TRANSIENT: [i32; 7] = [5, 6, 7, 8, 10, 13, 14];
-
-/// Turns an error of the driver into ours; `what` names the kind of row.
-pub(super) fn failed(what: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
-    move |error| match &error {
-        sqlx::Error::Database(cause) if cause.is_unique_violation() => StoreError::Conflict(what),
-        sqlx::Error::Database(cause) if cause.is_foreign_key_violation() => {
-            StoreError::NoParent(what)
-        }
-        sqlx::Error::Database(cause) => {
-            // The extended code holds the primary one in its low byte.
-            let code = cause
-                .code()
-                .and_then(|code| code.parse::<i32>().ok())
-                .map(|code| code & 255);
-            if code.is_some_and(|code| TRANSIENT.contains(&code)) {
-                return StoreError::Unavailable(cause.to_string());
-            }
-            StoreError::Database(Box::new(error))
-        }
-        sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed
-        | sqlx::Error::Io(_) => StoreError::Unavailable(error.to_string()),
-        _ => StoreError::Database(Box::new(error)),
-    }
-}
-
-pub(super) fn get<'r, T>(row: &'r SqliteRow, column: &'static str) -> Result<T, StoreError>
-where
-    T: Decode<'r, Sqlite> + Type<Sqlite>,
-{
-    row.try_get(column).map_err(|error| corrupt(column, &error))
+pub(super) fn get<'r, T: Readable<'r>>(
+    row: &'r Row,
+    column: &'static str,
+) -> Result<T, StoreError> {
+    T::read(row, column).map_err(|error| corrupt(column, &error))
 }
 
 pub(super) fn get_json<T: DeserializeOwned>(
-    row: &SqliteRow,
+    row: &Row,
     column: &'static str,
 ) -> Result<T, StoreError> {
     let text: &str = get(row, column)?;
     serde_json::from_str(text).map_err(|error| corrupt(column, &error))
 }
 
-pub(super) fn get_time(row: &SqliteRow, column: &'static str) -> Result<Timestamp, StoreError> {
+pub(super) fn get_time(row: &Row, column: &'static str) -> Result<Timestamp, StoreError> {
     Timestamp::from_millisecond(get(row, column)?).map_err(|error| corrupt(column, &error))
 }
 
 pub(super) fn get_time_opt(
-    row: &SqliteRow,
+    row: &Row,
     column: &'static str,
 ) -> Result<Option<Timestamp>, StoreError> {
     let time: Option<i64> = get(row, column)?;
@@ -84,13 +53,13 @@ macro_rules! columns {
         /// The columns that are named as the fields, in the order of [`bind`].
         pub(super) const NAMES: &[&str] = &[$(stringify!($plain),)+ $(stringify!($json),)*];
 
-        pub(super) fn bind(row: &$row, out: &mut SqliteArguments) -> Result<(), StoreError> {
+        pub(super) fn bind(row: &$row, out: &mut Arguments) -> Result<(), StoreError> {
             $(push(out, &row.$plain)?;)+
             $(push(out, json(&row.$json)?)?;)*
             Ok(())
         }
 
-        pub(super) fn read(row: &SqliteRow) -> Result<$row, StoreError> {
+        pub(super) fn read(row: &Row) -> Result<$row, StoreError> {
             Ok($row {
                 $($plain: get(row, stringify!($plain))?,)+
                 $($json: get_json(row, stringify!($json))?,)*
@@ -111,9 +80,6 @@ columns!(RequestRow:
     json: client metadata notes);
 
 /// Adds one bound value.
-pub(super) fn push<'t, T>(out: &mut SqliteArguments, value: T) -> Result<(), StoreError>
-where
-    T: Encode<'t, Sqlite> + Type<Sqlite>,
-{
-    out.add(value).map_err(StoreError::Database)
+pub(super) fn push(out: &mut Arguments, value: impl Bound) -> Result<(), StoreError> {
+    value.add_to(out).map_err(StoreError::Database)
 }

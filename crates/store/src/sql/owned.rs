@@ -1,9 +1,8 @@
 //! What is asked the same way of every table whose rows have an id and an owner.
 
 use sqlx::AssertSqlSafe;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
 
-use super::columns::failed;
+use super::driver::{Pool, Row, failed};
 use crate::error::StoreError;
 use crate::model::{Listed, Page};
 
@@ -14,12 +13,12 @@ pub(super) trait Owned: Sized {
     /// What an error calls such a row.
     const WHAT: &'static str;
 
-    fn read(row: &SqliteRow) -> Result<Self, StoreError>;
+    fn read(row: &Row) -> Result<Self, StoreError>;
 }
 
 /// The row of this workspace that has `value` in `column`, which must be unique there.
 pub(super) async fn find<T: Owned>(
-    pool: &SqlitePool,
+    pool: &Pool,
     workspace_id: &str,
     column: &'static str,
     value: &str,
@@ -37,7 +36,7 @@ pub(super) async fn find<T: Owned>(
 
 /// A page of the rows of this workspace, oldest first.
 pub(super) async fn list<T: Owned>(
-    pool: &SqlitePool,
+    pool: &Pool,
     workspace_id: &str,
     page: Page,
 ) -> Result<Listed<T>, StoreError> {
@@ -67,7 +66,7 @@ pub(super) async fn list<T: Owned>(
 
 /// Removes the row of that id; says whether there was one.
 pub(super) async fn delete<T: Owned>(
-    pool: &SqlitePool,
+    pool: &Pool,
     workspace_id: &str,
     id: &str,
 ) -> Result<bool, StoreError> {

@@ -1,16 +1,16 @@
 //! Virtual keys.
 
 use jiff::Timestamp;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
 
-use super::columns::{failed, get, get_json, get_time, get_time_opt, json};
+use super::columns::{get, get_json, get_time, get_time_opt, json};
+use super::driver::{Pool, Row, failed};
 use super::owned::{self, Owned};
 use crate::error::StoreError;
 use crate::model::VirtualKeyRow;
 
 const WHAT: &str = "virtual key";
 
-pub(super) async fn insert(pool: &SqlitePool, row: &VirtualKeyRow) -> Result<(), StoreError> {
+pub(super) async fn insert(pool: &Pool, row: &VirtualKeyRow) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO virtual_keys (id, workspace_id, slug, name, provider, custom_host, note, \
          status, sealed, key_id, version, masked, settings, created_at_ms, updated_at_ms, \
@@ -41,7 +41,7 @@ pub(super) async fn insert(pool: &SqlitePool, row: &VirtualKeyRow) -> Result<(),
 
 /// The condition on `version` keeps a stale writer from putting an old ciphertext back, and two
 /// writers from both believing that theirs is the next version.
-pub(super) async fn update(pool: &SqlitePool, row: &VirtualKeyRow) -> Result<bool, StoreError> {
+pub(super) async fn update(pool: &Pool, row: &VirtualKeyRow) -> Result<bool, StoreError> {
     let done = sqlx::query(
         "UPDATE virtual_keys SET slug = $3, name = $4, provider = $5, custom_host = $6, \
          note = $7, status = $8, sealed = $9, key_id = $10, version = $11, masked = $12, \
@@ -80,7 +80,7 @@ impl Owned for VirtualKeyRow {
     const TABLE: &'static str = "virtual_keys";
     const WHAT: &'static str = WHAT;
 
-    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+    fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             id: get(row, "id")?,
             workspace_id: get(row, "workspace_id")?,

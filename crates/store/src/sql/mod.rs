@@ -1,0 +1,406 @@
+//! [`Store`] in SQL, for whichever driver stands above this module.
+//!
+//! The files here are part of each backend: `#[path]` brings them in, so that their types are that
+//! driver's and a query is written once. Where databases differ, the backend's `driver` has the
+//! word for it.
+
+mod approvals;
+mod columns;
+mod idempotency;
+mod journal;
+mod keys;
+mod log_filter;
+mod logs;
+mod owned;
+pub(super) mod state;
+mod virtual_keys;
+mod workspaces;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jiff::Timestamp;
+
+use super::{driver, group};
+use crate::error::StoreError;
+use crate::model::{
+    ApiKeyRow, ApprovalRow, Claimed, Decided, IdempotencyRow, JournalRow, Listed, LogDetail,
+    LogFilter, LogRecord, LogSummary, NewWorkspace, Page, ResponseRow, Used, VaultMetaRow,
+    VirtualKeyRow, WorkspaceRow,
+};
+use crate::store::{BoxFuture, Store};
+use driver::{Pool, failed};
+use group::Group;
+
+type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// A database.
+pub(crate) struct Backend {
+    /// What is committed here is on disk before a call returns.
+    pub(super) keys: Pool,
+    /// What is committed here survives the death of the process.
+    pub(super) logs: Pool,
+    /// As `logs`, for what each request writes. In SQLite one connection: it finds its pages in
+    /// its own cache, which a second writer would make worthless, and nobody fights for the lock.
+    pub(super) writes: Pool,
+    /// Writes what its callers wait for.
+    state: Group,
+    virtual_key_changes: AtomicU64,
+}
+
+impl Backend {
+    /// A database with these connections; see the fields.
+    pub(super) fn new(keys: Pool, logs: Pool, writes: Pool) -> Self {
+        Self {
+            keys,
+            logs,
+            state: Group::start(&writes),
+            writes,
+            virtual_key_changes: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts a change when `work` is over, also when it is given up.
+    async fn changing<T>(&self, work: impl Future<Output = T>) -> T {
+        let _changed = Changed(&self.virtual_key_changes);
+        work.await
+    }
+}
+
+struct Changed<'a>(&'a AtomicU64);
+
+impl Drop for Changed<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Store for Backend {
+    fn ping(&self) -> Answer<'_, ()> {
+        Box::pin(async {
+            let asked = sqlx::query("SELECT 1").execute(&self.keys).await;
+            asked.map(drop).map_err(failed("database"))
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            self.writes.close().await;
+            self.logs.close().await;
+            self.keys.close().await;
+        })
+    }
+
+    fn create_workspace(&self, new: NewWorkspace) -> Answer<'_, WorkspaceRow> {
+        Box::pin(workspaces::create(&self.keys, new))
+    }
+
+    fn list_workspaces(&self) -> Answer<'_, Vec<WorkspaceRow>> {
+        Box::pin(workspaces::list(&self.keys))
+    }
+
+    fn workspace<'a>(&'a self, id: &'a str) -> Answer<'a, Option<WorkspaceRow>> {
+        Box::pin(workspaces::find(&self.keys, id))
+    }
+
+    fn insert_api_key<'a>(&'a self, row: &'a ApiKeyRow) -> Answer<'a, ()> {
+        Box::pin(keys::insert(&self.keys, row))
+    }
+
+    fn api_key_by_lookup<'a>(&'a self, lookup: &'a str) -> Answer<'a, Option<ApiKeyRow>> {
+        Box::pin(keys::by_lookup(&self.keys, lookup))
+    }
+
+    fn list_api_keys<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        page: Page,
+    ) -> Answer<'a, Listed<ApiKeyRow>> {
+        Box::pin(owned::list(&self.keys, workspace_id, page))
+    }
+
+    fn api_key<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, Option<ApiKeyRow>> {
+        Box::pin(owned::find(&self.keys, workspace_id, "id", id))
+    }
+
+    fn update_api_key<'a>(&'a self, row: &'a ApiKeyRow) -> Answer<'a, bool> {
+        Box::pin(keys::update(&self.keys, row))
+    }
+
+    fn delete_api_key<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, bool> {
+        Box::pin(owned::delete::<ApiKeyRow>(&self.keys, workspace_id, id))
+    }
+
+    fn touch_api_key<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        id: &'a str,
+        at: Timestamp,
+    ) -> Answer<'a, bool> {
+        Box::pin(keys::touch(&self.logs, workspace_id, id, at))
+    }
+
+    fn insert_virtual_key<'a>(&'a self, row: &'a VirtualKeyRow) -> Answer<'a, ()> {
+        Box::pin(self.changing(virtual_keys::insert(&self.keys, row)))
+    }
+
+    fn virtual_key_by_slug<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        slug: &'a str,
+    ) -> Answer<'a, Option<VirtualKeyRow>> {
+        Box::pin(owned::find(&self.keys, workspace_id, "slug", slug))
+    }
+
+    fn virtual_key<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        id: &'a str,
+    ) -> Answer<'a, Option<VirtualKeyRow>> {
+        Box::pin(owned::find(&self.keys, workspace_id, "id", id))
+    }
+
+    fn list_virtual_keys<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        page: Page,
+    ) -> Answer<'a, Listed<VirtualKeyRow>> {
+        Box::pin(owned::list(&self.keys, workspace_id, page))
+    }
+
+    fn update_virtual_key<'a>(&'a self, row: &'a VirtualKeyRow) -> Answer<'a, bool> {
+        Box::pin(self.changing(virtual_keys::update(&self.keys, row)))
+    }
+
+    fn virtual_key_changes(&self) -> u64 {
+        self.virtual_key_changes.load(Ordering::SeqCst)
+    }
+
+    fn delete_virtual_key<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, bool> {
+        let work = owned::delete::<VirtualKeyRow>(&self.keys, workspace_id, id);
+        Box::pin(self.changing(work))
+    }
+
+    fn vault_meta<'a>(&'a self, name: &'a str) -> Answer<'a, Option<VaultMetaRow>> {
+        Box::pin(workspaces::meta(&self.keys, name))
+    }
+
+    fn insert_vault_meta<'a>(&'a self, row: &'a VaultMetaRow) -> Answer<'a, bool> {
+        Box::pin(workspaces::insert_meta(&self.keys, row))
+    }
+
+    fn update_vault_meta<'a>(&'a self, row: &'a VaultMetaRow) -> Answer<'a, bool> {
+        Box::pin(workspaces::update_meta(&self.keys, row))
+    }
+
+    fn write_logs<'a>(&'a self, records: &'a [LogRecord]) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let _turn = self.state.turn().await;
+            logs::insert(&self.writes, records).await
+        })
+    }
+
+    fn list_logs<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        filter: &'a LogFilter,
+        limit: u32,
+        after: Option<&'a str>,
+    ) -> Answer<'a, (Vec<LogSummary>, bool)> {
+        Box::pin(logs::list(&self.logs, workspace_id, filter, limit, after))
+    }
+
+    fn log<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, Option<LogDetail>> {
+        Box::pin(logs::find(&self.logs, workspace_id, id))
+    }
+
+    fn count_logs<'a>(&'a self, workspace_id: &'a str, filter: &'a LogFilter) -> Answer<'a, i64> {
+        Box::pin(logs::count(&self.logs, workspace_id, filter))
+    }
+
+    fn prune_logs<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        before_ms: i64,
+        limit: u32,
+    ) -> Answer<'a, u64> {
+        Box::pin(logs::prune(&self.logs, workspace_id, before_ms, limit))
+    }
+
+    fn put_response<'a>(&'a self, row: &'a ResponseRow, item_ids: &'a [String]) -> Answer<'a, ()> {
+        Box::pin(state::put(&self.state, row, item_ids))
+    }
+
+    fn response<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        id: &'a str,
+    ) -> Answer<'a, Option<ResponseRow>> {
+        Box::pin(state::find(&self.logs, workspace_id, id))
+    }
+
+    fn delete_response<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, bool> {
+        // In the class of keys: what a client has deleted does not come back.
+        Box::pin(state::delete(&self.keys, workspace_id, id))
+    }
+
+    fn response_of_item<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        item_id: &'a str,
+    ) -> Answer<'a, Option<ResponseRow>> {
+        Box::pin(state::of_item(&self.logs, workspace_id, item_id))
+    }
+
+    fn prune_responses(&self, before_ms: i64, limit: u32) -> Answer<'_, u64> {
+        let by = ("responses", "expires_at_ms");
+        Box::pin(state::prune(&self.logs, by, before_ms, limit))
+    }
+
+    fn insert_approvals<'a>(&'a self, rows: &'a [ApprovalRow]) -> Answer<'a, ()> {
+        Box::pin(approvals::insert(&self.keys, rows))
+    }
+
+    fn approval<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        id: &'a str,
+    ) -> Answer<'a, Option<ApprovalRow>> {
+        Box::pin(approvals::find(&self.keys, workspace_id, id))
+    }
+
+    fn newest_approval<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        server_digest: &'a str,
+        tool: &'a str,
+    ) -> Answer<'a, Option<ApprovalRow>> {
+        Box::pin(approvals::newest(
+            &self.keys,
+            workspace_id,
+            server_digest,
+            tool,
+        ))
+    }
+
+    fn list_approvals<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        state: Option<&'a str>,
+        page: Page,
+    ) -> Answer<'a, Listed<ApprovalRow>> {
+        Box::pin(approvals::list(&self.keys, workspace_id, state, page))
+    }
+
+    fn decide_approval<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        id: &'a str,
+        approve: bool,
+        reason: Option<&'a str>,
+        by: &'a str,
+        now_ms: i64,
+    ) -> Answer<'a, Decided> {
+        let decision = approvals::Decision {
+            approve,
+            reason,
+            by,
+            now_ms,
+        };
+        Box::pin(approvals::decide(&self.keys, workspace_id, id, decision))
+    }
+
+    fn use_approvals<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        ids: &'a [String],
+        now_ms: i64,
+    ) -> Answer<'a, Used> {
+        Box::pin(approvals::use_all(&self.keys, workspace_id, ids, now_ms))
+    }
+
+    fn prune_approvals(&self, before_ms: i64, limit: u32) -> Answer<'_, u64> {
+        let by = ("approvals", "expires_at_ms");
+        Box::pin(state::prune(&self.logs, by, before_ms, limit))
+    }
+
+    fn journal_intents<'a>(&'a self, rows: &'a [JournalRow]) -> Answer<'a, ()> {
+        Box::pin(journal::insert(&self.state, rows))
+    }
+
+    fn journal_done<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        id: &'a str,
+        state: &'a str,
+        outcome: &'a str,
+        result: Option<&'a str>,
+        now_ms: i64,
+    ) -> Answer<'a, bool> {
+        let end = journal::End {
+            state,
+            outcome,
+            result,
+            now_ms,
+        };
+        Box::pin(journal::end(&self.state, workspace_id, id, end))
+    }
+
+    fn journal<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        response_id: &'a str,
+    ) -> Answer<'a, Vec<JournalRow>> {
+        Box::pin(journal::list(&self.logs, workspace_id, response_id))
+    }
+
+    fn journal_sweep(&self, now_ms: i64) -> Answer<'_, u64> {
+        Box::pin(journal::sweep(&self.keys, now_ms))
+    }
+
+    fn prune_journal(&self, before_ms: i64, limit: u32) -> Answer<'_, u64> {
+        let by = ("tool_journal", "created_at_ms");
+        Box::pin(state::prune(&self.logs, by, before_ms, limit))
+    }
+
+    fn claim_idempotency<'a>(
+        &'a self,
+        row: &'a IdempotencyRow,
+        now_ms: i64,
+    ) -> Answer<'a, Claimed> {
+        Box::pin(idempotency::claim(&self.keys, row, now_ms))
+    }
+
+    fn finish_idempotency<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        api_key_id: &'a str,
+        key: &'a str,
+        status: i64,
+        content_type: &'a str,
+        answer: &'a str,
+    ) -> Answer<'a, ()> {
+        let name = [workspace_id, api_key_id, key];
+        Box::pin(idempotency::finish(
+            &self.keys,
+            name,
+            status,
+            content_type,
+            answer,
+        ))
+    }
+
+    fn release_idempotency<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        api_key_id: &'a str,
+        key: &'a str,
+    ) -> Answer<'a, ()> {
+        let name = [workspace_id, api_key_id, key];
+        Box::pin(idempotency::release(&self.keys, name))
+    }
+
+    fn prune_idempotency(&self, before_ms: i64, limit: u32) -> Answer<'_, u64> {
+        let by = ("idempotency", "expires_at_ms");
+        Box::pin(state::prune(&self.logs, by, before_ms, limit))
+    }
+}

@@ -1,0 +1,106 @@
+//! What the shared queries need to know of SQLite.
+
+use sqlx::error::BoxDynError;
+use sqlx::{Arguments as _, Decode, Encode, Error, Row as _, Type};
+
+pub(super) use sqlx::Sqlite as Database;
+pub(super) use sqlx::SqliteConnection as Connection;
+pub(super) use sqlx::SqliteExecutor as Executor;
+pub(super) use sqlx::sqlite::{
+    SqliteArguments as Arguments, SqlitePool as Pool, SqliteRow as Row,
+    SqliteTransaction as Transaction,
+};
+
+use super::sql::state::insert_text;
+use crate::error::StoreError;
+
+/// What tells two rows of a table apart.
+pub(super) const ROW: &str = "rowid";
+/// What tells in which order calls were noted.
+pub(super) const NOTED: &str = "rowid";
+
+/// Primary result codes of SQLite after which the same call may work later:
+/// BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL, CANTOPEN.
+const TRANSIENT: [i32; 7] = [5, 6, 7, 8, 10, 13, 14];
+
+/// Turns an error of the driver into ours; `what` names the kind of row.
+pub(super) fn failed(what: &'static str) -> impl Fn(Error) -> StoreError {
+    move |error| match &error {
+        Error::Database(cause) if cause.is_unique_violation() => StoreError::Conflict(what),
+        Error::Database(cause) if cause.is_foreign_key_violation() => StoreError::NoParent(what),
+        Error::Database(cause) => {
+            // The extended code holds the primary one in its low byte.
+            let code = cause
+                .code()
+                .and_then(|code| code.parse::<i32>().ok())
+                .map(|code| code & 255);
+            if code.is_some_and(|code| TRANSIENT.contains(&code)) {
+                return StoreError::Unavailable(cause.to_string());
+            }
+            StoreError::Database(Box::new(error))
+        }
+        Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed | Error::Io(_) => {
+            StoreError::Unavailable(error.to_string())
+        }
+        _ => StoreError::Database(Box::new(error)),
+    }
+}
+
+/// A transaction that has the only write lock from its start.
+pub(super) async fn begin(pool: &Pool) -> Result<Transaction<'static>, Error> {
+    pool.begin_with("BEGIN IMMEDIATE").await
+}
+
+/// [`begin`] has locked them all.
+pub(super) async fn lock_approvals(
+    _transaction: &mut Connection,
+    _workspace_id: &str,
+    _ids: &[String],
+) -> Result<(), Error> {
+    Ok(())
+}
+
+/// The place of a bound value; they are bound in order.
+pub(super) fn mark(_position: usize) -> String {
+    "?".to_owned()
+}
+
+/// The text that stores a response of these columns, the first two of which are id and
+/// workspace, and then its items from [`push_items`]. REPLACE removes a former row first, and
+/// with it the index of its items.
+pub(super) fn put_response(names: &[&str]) -> String {
+    let replace = insert_text("REPLACE INTO responses", names, 1);
+    let items = names.len() + 1;
+    format!(
+        "{replace}; INSERT INTO response_items (workspace_id, item_id, response_id) \
+         SELECT DISTINCT $2, value, $1 FROM json_each(${items})"
+    )
+}
+
+/// Adds ids of items as one value.
+pub(super) fn push_items(out: &mut Arguments, ids: &[String]) -> Result<(), StoreError> {
+    let ids = serde_json::to_string(ids).map_err(|error| StoreError::Database(Box::new(error)))?;
+    ids.add_to(out).map_err(StoreError::Database)
+}
+
+/// A value that can be bound.
+pub(super) trait Bound {
+    fn add_to(self, out: &mut Arguments) -> Result<(), BoxDynError>;
+}
+
+impl<'t, T: Encode<'t, Database> + Type<Database>> Bound for T {
+    fn add_to(self, out: &mut Arguments) -> Result<(), BoxDynError> {
+        out.add(self)
+    }
+}
+
+/// A value that can be read.
+pub(super) trait Readable<'r>: Sized {
+    fn read(row: &'r Row, column: &str) -> Result<Self, Error>;
+}
+
+impl<'r, T: Decode<'r, Database> + Type<Database>> Readable<'r> for T {
+    fn read(row: &'r Row, column: &str) -> Result<Self, Error> {
+        row.try_get(column)
+    }
+}
