@@ -196,8 +196,8 @@ impl Gateway {
             told.join(", ")
         };
         let message = format!(
-            "The first request with this idempotency key was cut off before its answer, and is not \
-             run again by itself. Its tool calls: {told}. Send a new key to run it again."
+            "The first request with this idempotency key has no answer here: it was cut off, or it \
+             still runs in another process. It is not run again by itself. Its tool calls: {told}. Send a new key to run it again."
         );
         Ok(conflict("idempotency_outcome_unknown", message))
     }

@@ -2,7 +2,7 @@
 //!
 //! [`Gateway::responses`] is the table of contents: read the head, choose the target, plan,
 //! then either relay the provider's bytes or run the tool loop. Data goes down this list of
-//! modules once and comes back once; what happened is kept in one [`record::Record`], which
+//! modules once and comes back once; what happened is kept in one `record::Record`, which
 //! is filed exactly once, whatever ends the request.
 
 mod answers;

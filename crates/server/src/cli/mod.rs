@@ -2,7 +2,7 @@
 //!
 //! Secrets are never arguments: they come on standard input or from a file. Commands about keys
 //! and logs speak the admin API, to the running gateway or, when none runs, to one built for
-//! the moment on the data folder ([`link`]).
+//! the moment on the data folder (`link`).
 
 mod approvals;
 mod check;

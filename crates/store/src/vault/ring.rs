@@ -185,7 +185,7 @@ impl KeyRing {
 
     /// A key for another purpose, derived from the current master key. It changes when that key
     /// is rotated; what has to outlive a rotation (the pepper of API keys) comes from
-    /// [`crate::unlock`] instead.
+    /// `unlock` instead.
     #[must_use]
     pub fn derive(&self, purpose: &str) -> [u8; KEY_LEN] {
         self.current.expand(b"derive", purpose.as_bytes())
