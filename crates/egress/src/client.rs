@@ -20,6 +20,10 @@ use crate::spelling::parse_url;
 /// Idle connections kept per host.
 const MAX_IDLE_PER_HOST: usize = 64;
 
+/// An idle connection is not used again after this. Many servers (llama.cpp, uvicorn, Node) close
+/// theirs after 5 s, and a request that meets the closing is lost.
+const MAX_IDLE: Duration = Duration::from_secs(4);
+
 /// How often a live HTTP/2 connection is asked whether it still lives.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -293,6 +297,7 @@ fn http_builder(connect_timeout: Duration) -> reqwest::ClientBuilder {
         .connect_timeout(connect_timeout)
         .connector_layer(ConnectTimer)
         .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
+        .pool_idle_timeout(MAX_IDLE)
         .http2_keep_alive_interval(PING_INTERVAL)
 }
 

@@ -72,7 +72,8 @@ def llama(folder):
     port = free_port()
     command = [sys.executable, SERVERS / "llama.py", port, SERVERS / "tool-template.jinja"]
     process = Process(command, folder / "llama.log")
-    process.wait_for(r"^ready ")
+    # On a busy machine with a cold page cache the weights take their time.
+    process.wait_for(r"^ready ", 300)
     return Server(process, port, "/v1")
 
 
