@@ -1,5 +1,5 @@
-//! Virtual keys that are open at the moment. To read the row and to unseal its credential for
-//! each request would cost more than all the rest of a small one.
+//! Virtual keys that are open at the moment, so that not each request reads a row, with two
+//! switches of threads, and unseals a credential.
 
 use crate::Gateway;
 use crate::error::Error;
@@ -89,5 +89,61 @@ impl Gateway {
         };
         self.opened.put(key, kept);
         Ok(Some(opened))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn key(slug: &str) -> (String, String) {
+        ("ws".to_owned(), slug.to_owned())
+    }
+
+    fn kept(changes: u64, age: Duration, expires_at: Option<Timestamp>) -> Kept {
+        let provider = route::find("demo").unwrap();
+        let endpoint = route::endpoint(provider, None, None, Value::Null).unwrap();
+        Kept {
+            opened: Opened { provider, endpoint },
+            since: Instant::now().checked_sub(age).unwrap(),
+            changes,
+            expires_at,
+        }
+    }
+
+    #[test]
+    fn a_key_is_used_again_until_something_changes_or_ends() {
+        let keys = OpenedKeys::default();
+        let now = now();
+        let hour = jiff::SignedDuration::from_hours(1);
+        keys.put(key("good"), kept(7, Duration::ZERO, Some(now + hour)));
+        keys.put(key("ended"), kept(7, Duration::ZERO, Some(now - hour)));
+        keys.put(key("old"), kept(7, KEEP, None));
+        assert!(keys.get(&key("good"), 7).is_some());
+        assert!(
+            keys.get(&key("good"), 8).is_none(),
+            "a change counts at once"
+        );
+        assert!(keys.get(&key("ended"), 7).is_none());
+        assert!(keys.get(&key("old"), 7).is_none());
+        let elsewhere = ("other".to_owned(), "good".to_owned());
+        assert!(keys.get(&elsewhere, 7).is_none());
+    }
+
+    #[test]
+    fn there_is_a_bound_and_what_is_old_makes_room() {
+        let keys = OpenedKeys::default();
+        for number in 0..MOST {
+            keys.put(key(&number.to_string()), kept(1, Duration::ZERO, None));
+        }
+        keys.put(key("more"), kept(1, Duration::ZERO, None));
+        assert!(keys.get(&key("more"), 1).is_none());
+        keys.0.lock().unwrap().values_mut().for_each(|kept| {
+            kept.since = kept.since.checked_sub(KEEP).unwrap();
+        });
+        keys.put(key("more"), kept(1, Duration::ZERO, None));
+        assert!(keys.get(&key("more"), 1).is_some());
+        assert_eq!(keys.0.lock().unwrap().len(), 1);
     }
 }
