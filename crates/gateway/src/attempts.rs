@@ -11,6 +11,7 @@ use crate::record::Record;
 use crate::route::{self, Exit, Step, Target};
 use portunus_egress::SendError;
 use portunus_protocol::error::ErrorBody;
+use portunus_protocol::shallow::Shallow;
 use portunus_providers::Source;
 use serde_json::{Map, Value};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -32,7 +33,7 @@ pub(crate) struct Attempt {
     pub(crate) retry: Retry,
     pub(crate) timeout: Option<Duration>,
     /// Fields that replace those of the body.
-    pub(crate) params: Map<String, Value>,
+    params: Map<String, Value>,
     exits: Vec<Exit>,
 }
 
@@ -170,12 +171,7 @@ impl Route {
 
 async fn open(gateway: &Gateway, call: &Call, step: Step, alone: bool) -> Result<Attempt, Error> {
     let name = step.wanted.place.shown().to_owned();
-    let opened = gateway.target(call, step.wanted).await;
-    let opened = opened.and_then(|target| match &step.settings.custom_host {
-        Some(host) => target.moved(host),
-        None => Ok(target),
-    });
-    let target = match opened {
+    let target = match gateway.target(call, step.wanted).await {
         Ok(target) => Ok(target),
         Err(error) if alone || matches!(error, Error::Internal(_)) => return Err(error),
         Err(error) => Err((error.status(), error.body())),
@@ -192,6 +188,20 @@ async fn open(gateway: &Gateway, call: &Call, step: Step, alone: bool) -> Result
 }
 
 impl Attempt {
+    /// Whether the config overrides fields of the body here.
+    pub(crate) fn overrides(&self) -> bool {
+        !self.params.is_empty()
+    }
+
+    /// The body with what the config overrides here.
+    pub(crate) fn overridden<'a>(&'a self, body: &Shallow<'a>) -> Result<Shallow<'a>, Error> {
+        let mut body = body.clone();
+        for (key, value) in &self.params {
+            body.set_value(key, value)?;
+        }
+        Ok(body)
+    }
+
     fn open(&self) -> Result<&Target, Error> {
         self.target
             .as_ref()

@@ -67,11 +67,7 @@ impl Config {
     }
 
     fn parse(fields: Map<String, Value>) -> Result<Self, Error> {
-        let parser = Parser {
-            root: HEADER,
-            stored: false,
-        };
-        let (tree, mcp_execution) = parser.parse(fields)?;
+        let (tree, mcp_execution) = Parser { root: HEADER }.parse(fields)?;
         Ok(Self {
             tree,
             mcp_execution,

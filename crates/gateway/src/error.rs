@@ -186,6 +186,13 @@ impl From<ErrorBody> for Error {
     }
 }
 
+impl From<serde_json::Error> for Error {
+    /// What we write ourselves could not be written.
+    fn from(error: serde_json::Error) -> Self {
+        Self::Internal(format!("json: {error}"))
+    }
+}
+
 impl From<EncodeError> for Error {
     /// A stored credential that is missing is not the caller's fault; all else is.
     fn from(error: EncodeError) -> Self {

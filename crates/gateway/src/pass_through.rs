@@ -1,7 +1,7 @@
 //! The provider's bytes as they are, with a tap on a copy.
 
 use crate::Gateway;
-use crate::attempts::Route;
+use crate::attempts::{Attempt, Route};
 use crate::call::{Call, Reply, ReplyBody};
 use crate::dispatch::Send;
 use crate::error::Error;
@@ -17,7 +17,6 @@ use portunus_egress::{Body, SendError};
 use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_protocol::request::Head;
 use portunus_store::Store;
-use serde_json::{Map, Value};
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -72,7 +71,7 @@ impl Gateway {
                     route.answers();
                     if let Answer::Whole(whole) = &answer {
                         tap.whole(whole, record);
-                        tap.store(&self.parts.store).await;
+                        tap.store(self.parts.store.as_ref()).await;
                     }
                     return Ok(Box::new(Relay {
                         used: route.used(),
@@ -109,7 +108,7 @@ impl Gateway {
         Ok(Send {
             target,
             head: target.provider.head(&target.endpoint)?,
-            body: body(call, head, target, &attempt.params)?,
+            body: body(call, head, target, attempt)?,
             stream: head.stream,
             turn: 0,
             runs_tools: head.mcp_tools().next().is_some(),
@@ -158,26 +157,13 @@ impl Gateway {
     }
 }
 
-fn body(
-    call: &Call,
-    head: &Head<'_>,
-    target: &Target,
-    params: &Map<String, Value>,
-) -> Result<Bytes, Error> {
-    if head.model == target.model && params.is_empty() {
+fn body(call: &Call, head: &Head<'_>, target: &Target, attempt: &Attempt) -> Result<Bytes, Error> {
+    if head.model == target.model && !attempt.overrides() {
         return Ok(call.body.clone());
     }
-    let mut shallow = head.shallow.clone();
-    let failed = |error: serde_json::Error| Error::Internal(error.to_string());
-    let raw = |value| serde_json::value::to_raw_value(value).map_err(failed);
-    shallow.set(
-        "model",
-        serde_json::value::to_raw_value(&target.model).map_err(failed)?,
-    );
-    for (key, value) in params {
-        shallow.set(key, raw(value)?);
-    }
-    Ok(shallow.to_vec().map_err(failed)?.into())
+    let mut body = attempt.overridden(&head.shallow)?;
+    body.set_value("model", &target.model)?;
+    Ok(body.to_vec()?.into())
 }
 
 /// Whether a whole answer is a response object: only then it is the client's.
@@ -302,7 +288,7 @@ impl Relayed {
         if !self.tap.is_over() {
             return;
         }
-        self.tap.store(&self.store).await;
+        self.tap.store(self.store.as_ref()).await;
         if let Some(record) = self.record.take() {
             std::mem::take(&mut self.tap).close(self.status, record);
         }

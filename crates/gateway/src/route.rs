@@ -168,19 +168,6 @@ impl Target {
     pub(crate) fn dialect(&self) -> Dialect {
         self.provider.dialect()
     }
-
-    /// The same at another base URL. To another origin the credential does not go along: it was
-    /// given for its own.
-    pub(crate) fn moved(mut self, host: &str) -> Result<Self, Error> {
-        let base_url = Url::parse(host).map_err(|error| Error::Internal(error.to_string()))?;
-        let mut endpoint = Endpoint::clone(&self.endpoint);
-        if endpoint.base_url.origin() != base_url.origin() {
-            endpoint.credential = None;
-        }
-        endpoint.base_url = base_url;
-        self.endpoint = Arc::new(endpoint);
-        Ok(self)
-    }
 }
 
 impl Gateway {

@@ -14,7 +14,8 @@ use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_protocol::id::{self, Kind};
 use portunus_protocol::item::Item;
 use portunus_protocol::request::Head;
-use portunus_store::ResponseRow;
+use portunus_protocol::response::Response;
+use portunus_store::{ResponseRow, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
@@ -295,35 +296,36 @@ impl Keep {
         self.input = input.iter().cloned().map(identified).collect();
     }
 
-    /// The row of a response that is over.
-    pub(crate) fn row(
-        self,
-        id: &str,
-        model: &str,
-        status: &str,
-        response: String,
-        output: &[Item],
-    ) -> (ResponseRow, Vec<String>) {
+    /// Stores a response that is over, before its client sees the end. `json` is the response as
+    /// the client sees it. A database that fails costs the caller the stored copy, not the answer.
+    pub(crate) async fn store(self, store: &dyn Store, response: &Response, json: String) {
+        let (row, ids) = self.row(response, json);
+        if let Err(error) = store.put_response(&row, &ids).await {
+            tracing::error!(%error, "a response could not be stored");
+        }
+    }
+
+    fn row(self, response: &Response, json: String) -> (ResponseRow, Vec<String>) {
         let secrets = self.secrets;
         let input = serde_json::to_string(&self.input).unwrap_or_default();
-        let history: Vec<&Item> = self.input.iter().chain(output).collect();
+        let history: Vec<&Item> = self.input.iter().chain(&response.output).collect();
         let ids = history
             .iter()
             .filter_map(|item| item.id().map(str::to_owned))
             .collect();
         let now = Timestamp::now().as_millisecond();
         let row = ResponseRow {
-            id: id.to_owned(),
+            id: response.id.clone(),
             workspace_id: self.workspace_id,
             api_key_id: self.api_key_id,
             created_at_ms: now,
             expires_at_ms: now.saturating_add(self.life_ms),
             virtual_key: self.virtual_key,
             provider: self.provider,
-            model: model.to_owned(),
+            model: response.model.clone(),
             previous_response_id: self.previous_response_id,
-            status: status.to_owned(),
-            response: secrets.blank_json(response),
+            status: response.status.as_str().to_owned(),
+            response: secrets.blank_json(json),
             input: secrets.blank_json(input),
             history: secrets.blank_json(serde_json::to_string(&history).unwrap_or_default()),
             servers: serde_json::to_string(&self.notes).unwrap_or_default(),

@@ -251,23 +251,12 @@ impl Job {
         }
     }
 
-    /// Stores the response before its last event is out. A database that fails costs the
-    /// caller the stored copy, not the answer.
     async fn store(&mut self, last: &Last) {
         let Some(keep) = self.keep.take() else { return };
         let response = last.response();
         let json = serde_json::to_string(response).unwrap_or_default();
-        let status = response.status.as_str();
-        let (row, ids) = keep.row(
-            &response.id,
-            &response.model,
-            status,
-            json,
-            &response.output,
-        );
-        if let Err(error) = self.gateway.parts.store.put_response(&row, &ids).await {
-            tracing::error!(%error, "a response could not be stored");
-        }
+        keep.store(self.gateway.parts.store.as_ref(), response, json)
+            .await;
     }
 
     async fn inventory(&self, sink: &mut Sink, record: &mut Record) -> Result<Inventory, Error> {
@@ -491,16 +480,10 @@ fn first_body(head: &Head<'_>, route: &Route, record: &mut Record) -> Result<Bod
 
 /// The body with what the config overrides for a target.
 fn read_body(head: &Head<'_>, attempt: &Attempt, native: bool) -> Result<Body, Error> {
-    if attempt.params.is_empty() {
+    if !attempt.overrides() {
         return Ok(Body::parse(head, native)?);
     }
-    let failed = |error: serde_json::Error| Error::Internal(error.to_string());
-    let mut shallow = head.shallow.clone();
-    for (key, value) in &attempt.params {
-        let value = serde_json::value::to_raw_value(value).map_err(failed)?;
-        shallow.set(key, value);
-    }
-    let bytes = shallow.to_vec().map_err(failed)?;
+    let bytes = attempt.overridden(&head.shallow)?.to_vec()?;
     Ok(Body::parse(&Head::parse(&bytes)?, native)?)
 }
 

@@ -47,6 +47,19 @@ impl<'a> Shallow<'a> {
         }
     }
 
+    /// As [`Self::set`], for a value that is not JSON text yet.
+    ///
+    /// # Errors
+    /// When `value` cannot be serialised, which its type decides.
+    pub fn set_value<T: Serialize + ?Sized>(
+        &mut self,
+        key: &'a str,
+        value: &T,
+    ) -> Result<(), serde_json::Error> {
+        self.set(key, serde_json::value::to_raw_value(value)?);
+        Ok(())
+    }
+
     /// The object as JSON text, values byte for byte.
     ///
     /// # Errors

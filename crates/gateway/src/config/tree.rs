@@ -91,7 +91,6 @@ pub(crate) struct Settings {
     pub(crate) request_timeout: Option<Duration>,
     /// Fields that replace those of the body.
     pub(crate) override_params: Map<String, Value>,
-    pub(crate) custom_host: Option<String>,
 }
 
 /// Repeats of one turn at one provider, never of a tool call.
@@ -135,10 +134,6 @@ impl Settings {
             retry: self.retry.clone().or_else(|| parent.retry.clone()),
             request_timeout: self.request_timeout.or(parent.request_timeout),
             override_params,
-            custom_host: self
-                .custom_host
-                .clone()
-                .or_else(|| parent.custom_host.clone()),
         }
     }
 }
@@ -147,8 +142,6 @@ impl Settings {
 pub(crate) struct Parser {
     /// What errors call the root.
     pub(crate) root: &'static str,
-    /// Whether it is a stored config, whose author may name hosts.
-    pub(crate) stored: bool,
 }
 
 /// A tree, and who runs MCP servers.
@@ -190,7 +183,7 @@ impl Parser {
                 }
                 "name" => drop(fields::text(&at, &value)?),
                 "weight" => level.weight = weight(&at, &value)?,
-                _ => self.setting(&mut level.settings, &at, &key, value)?,
+                _ => setting(&mut level.settings, &at, &key, value)?,
             }
         }
         level.kind = group.kind(&at, virtual_key)?;
@@ -218,49 +211,32 @@ impl Parser {
         };
         list.into_iter().enumerate().map(target).collect()
     }
+}
 
-    fn setting(
-        &self,
-        settings: &mut Settings,
-        at: &str,
-        key: &str,
-        value: Value,
-    ) -> Result<(), Error> {
-        match key {
-            "retry" => settings.retry = Some(retry(at, &value)?),
-            "request_timeout" => {
-                settings.request_timeout = Some(fields::timeout(at, value.as_u64())?);
-            }
-            "override_params" => settings.override_params = params(at, value)?,
-            "custom_host" => settings.custom_host = Some(self.host(at, &value)?),
-            "on_status_codes" => {
-                return Err(invalid(at, "belongs into 'strategy' or 'retry'"));
-            }
-            "mcp_execution" => return Err(invalid(at, "may stand at the top level only")),
-            _ if is_unbuilt(key) => {
-                return Err(unbuilt(at, &format!("the config field '{key}'")));
-            }
-            _ => return Err(fields::unknown(at)),
+fn setting(settings: &mut Settings, at: &str, key: &str, value: Value) -> Result<(), Error> {
+    match key {
+        "retry" => settings.retry = Some(retry(at, &value)?),
+        "request_timeout" => {
+            settings.request_timeout = Some(fields::timeout(at, value.as_u64())?);
         }
-        Ok(())
-    }
-
-    /// A base URL, of a stored config only: whoever calls may not say where credentials go.
-    fn host(&self, at: &str, value: &Value) -> Result<String, Error> {
-        let text = fields::text(at, value)?;
-        if !self.stored {
+        "override_params" => settings.override_params = params(at, value)?,
+        // Whoever calls may not say where credentials go.
+        "custom_host" => {
             return Err(invalid(
                 at,
-                "cannot be set by a caller: give it to a virtual key or to a stored config",
+                "cannot be set by a caller: give it to a virtual key",
             ));
         }
-        let url = portunus_egress::parse_url(text)
-            .map_err(|verdict| invalid(at, &format!("cannot be used: {verdict}")))?;
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(invalid(at, "must have no query and no fragment"));
+        "on_status_codes" => {
+            return Err(invalid(at, "belongs into 'strategy' or 'retry'"));
         }
-        Ok(url.as_str().trim_end_matches('/').to_owned())
+        "mcp_execution" => return Err(invalid(at, "may stand at the top level only")),
+        _ if is_unbuilt(key) => {
+            return Err(unbuilt(at, &format!("the config field '{key}'")));
+        }
+        _ => return Err(fields::unknown(at)),
     }
+    Ok(())
 }
 
 #[derive(Default)]

@@ -17,7 +17,6 @@ use portunus_store::{Store, ToolCallRow, ToolListRow};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// An event that is longer than this is not looked into.
@@ -290,23 +289,11 @@ impl Tap {
         server.map(|(_, url)| url.clone()).unwrap_or_default()
     }
 
-    /// Stores the response under the caller's key, so that its ids may be named again. A
-    /// database that fails costs the caller that, not the answer.
-    pub(super) async fn store(&mut self, store: &Arc<dyn Store>) {
-        let (Some(keep), Some(response)) = (self.keep.take(), self.learned.take()) else {
-            return;
-        };
-        let json = self.body.clone().unwrap_or_default();
-        let status = response.status.as_str();
-        let (row, ids) = keep.row(
-            &response.id,
-            &response.model,
-            status,
-            json,
-            &response.output,
-        );
-        if let Err(error) = store.put_response(&row, &ids).await {
-            tracing::error!(%error, "a response could not be stored");
+    /// Stores the response under the caller's key, so that its ids may be named again.
+    pub(super) async fn store(&mut self, store: &dyn Store) {
+        if let (Some(keep), Some(response)) = (self.keep.take(), self.learned.take()) {
+            let json = self.body.clone().unwrap_or_default();
+            keep.store(store, &response, json).await;
         }
     }
 
