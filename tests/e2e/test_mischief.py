@@ -1,7 +1,9 @@
 """What a wicked caller or a confused model tries; each was once possible."""
+import json
+
 import pytest
 
-from bed.servers import mcp
+from bed.servers import Silent, mcp
 from bed.stream import items
 
 INSIDE = {"type": "mcp", "server_label": "in", "server_url": "https://10.0.0.1/mcp", "require_approval": "never"}
@@ -78,3 +80,37 @@ def test_nothing_is_kept_when_the_caller_says_so(gateway, provider):
     answer = gateway.post({"model": "gpt-4.1", "input": "a canary"}, "chat", **{"x-portkey-debug": "false"})
     row = gateway.log_of(answer.json())
     assert "canary" not in str(row) and row["payload_level"] == "none"
+
+
+def refused(gateway, param, body, **headers):
+    answer = gateway.post(body, "chat", **headers)
+    assert answer.status_code == 400 and answer.json()["error"]["param"] == param, answer.text
+
+
+def test_what_is_counted_is_capped(gateway, provider, bench):
+    many = {f"x-{n}": "value" for n in range(65)}
+    refused(gateway, "tools[0].headers", ask("hi", mcp(bench, headers=many)))
+    refused(gateway, "tools", ask("hi", *[mcp(bench, f"s{n}") for n in range(33)]))
+    refused(gateway, "input", {"model": "gpt-4.1", "input": [{"type": "item_reference", "id": f"msg_{n}"} for n in range(257)]})
+    group = {"strategy": {"mode": "fallback"}, "targets": [{}] * 51}
+    config = json.dumps({"strategy": {"mode": "fallback"}, "targets": [group, group]}, separators=(",", ":"))
+    refused(gateway, "x-portkey-config", {"model": "gpt-4.1", "input": "hi"}, **{"x-portkey-config": config})
+    assert provider.requests() == [] and bench.started() == []
+
+
+def test_a_chain_of_responses_has_an_end(gateway, provider):
+    body, made = {"model": "gpt-4.1", "input": "hi"}, None
+    for _ in range(257):
+        made = gateway.ask({**body, **({"previous_response_id": made} if made else {})}, "chat")["id"]
+    refused(gateway, "previous_response_id", {**body, "previous_response_id": made})
+
+
+def test_servers_are_listed_at_once(gateway, provider):
+    """The second is asked though the first never answers."""
+    first, second = Silent(), Silent()
+    connection = gateway.begin(ask("hi", mcp(first, "one"), mcp(second, "two")), "chat")
+    first.wait_for_connection()
+    second.wait_for_connection()
+    connection.close()
+    first.stop()
+    second.stop()

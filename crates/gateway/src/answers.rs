@@ -7,6 +7,7 @@
 use crate::Gateway;
 use crate::call::Principal;
 use crate::error::Error;
+use crate::record::whole_ms;
 use crate::servers::Server;
 use crate::sink::Sink;
 use jiff::Timestamp;
@@ -206,7 +207,7 @@ pub(crate) async fn ask(gateway: &Gateway, ask: Ask<'_>, sink: &mut Sink) -> Res
 
 fn row_of(gateway: &Gateway, ask: Ask<'_>, id: String, response_id: &str) -> ApprovalRow {
     let now = Timestamp::now().as_millisecond();
-    let life = gateway.parts.bounds.approval_life.as_millis();
+    let life = whole_ms(gateway.parts.bounds.approval_life);
     let Ask {
         principal,
         server,
@@ -226,7 +227,7 @@ fn row_of(gateway: &Gateway, ask: Ask<'_>, id: String, response_id: &str) -> App
         api_key_id: principal.api_key_id.clone(),
         response_id: response_id.to_owned(),
         created_at_ms: now,
-        expires_at_ms: now.saturating_add(i64::try_from(life).unwrap_or(i64::MAX)),
+        expires_at_ms: now.saturating_add(life),
         server_label: server.tool.server_label.clone(),
         server_url: server
             .tool

@@ -6,7 +6,7 @@
 use crate::Gateway;
 use crate::call::Call;
 use crate::config::{Config, Retry};
-use crate::error::Error;
+use crate::error::{Error, invalid};
 use crate::record::Record;
 use crate::route::{self, Exit, Step, Target};
 use portunus_egress::SendError;
@@ -351,7 +351,14 @@ impl Gateway {
         config: &Config,
         record: &mut Record,
     ) -> Result<Arc<Route>, Error> {
+        let max = self.parts.bounds.max_targets;
         let steps = route::steps(model, call, config, &mut random)?;
+        if steps.len() > max {
+            return Err(invalid(
+                "x-portkey-config",
+                &format!("names more than {max} targets to try"),
+            ));
+        }
         Route::open(self, call, steps, record).await
     }
 }

@@ -4,7 +4,7 @@
 //! its path.
 
 use crate::call::Call;
-use crate::error::Error;
+use crate::error::{Error, invalid};
 use crate::policy::McpExecution;
 use http::HeaderMap;
 use serde_json::{Map, Value};
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 mod fields;
 mod tree;
 
-use fields::{invalid, unbuilt};
+use fields::unbuilt;
 use tree::Parser;
 pub(crate) use tree::{Kind, Level, Mode, Retry, Settings};
 

@@ -13,9 +13,6 @@ use portunus_providers::Head;
 use portunus_store::AttemptRow;
 use std::time::{Duration, Instant};
 
-/// An error body is read up to here.
-const MAX_ERROR_BYTES: usize = 1 << 20;
-
 /// A wait that a provider asks for is granted up to here.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
@@ -126,14 +123,14 @@ impl Gateway {
         if response.status.is_success() {
             return Ok(response);
         }
-        Err(refused(send, response).await)
+        Err(refused(send, response, bounds.max_error_bytes).await)
     }
 }
 
-async fn refused(send: &Send<'_>, response: Response) -> Error {
+async fn refused(send: &Send<'_>, response: Response, max_bytes: usize) -> Error {
     let status = response.status.as_u16();
     let headers = response.headers;
-    let body = bounded(response.body).await;
+    let body = bounded(response.body, max_bytes).await;
     send.target
         .provider
         .classify(status, &headers, &body)
@@ -141,11 +138,11 @@ async fn refused(send: &Send<'_>, response: Response) -> Error {
 }
 
 /// The beginning of an error body; what cannot be read is as good as empty.
-async fn bounded(mut body: portunus_egress::Body) -> Vec<u8> {
+async fn bounded(mut body: portunus_egress::Body, max_bytes: usize) -> Vec<u8> {
     let mut out = Vec::new();
     while let Ok(Some(chunk)) = body.chunk().await {
         out.extend_from_slice(&chunk);
-        if out.len() >= MAX_ERROR_BYTES {
+        if out.len() >= max_bytes {
             break;
         }
     }

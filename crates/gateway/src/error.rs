@@ -180,6 +180,11 @@ fn unreachable(provider: &str, cause: &SendError) -> (u16, &'static str, ErrorBo
     (status, source, ErrorBody::new(kind, text).code(code))
 }
 
+/// The refusal of a value, by its path; `rule` completes "it …".
+pub(crate) fn invalid(at: &str, rule: &str) -> Error {
+    ErrorBody::invalid(at, code::VALUE, format!("Invalid '{at}': it {rule}.")).into()
+}
+
 impl From<ErrorBody> for Error {
     fn from(body: ErrorBody) -> Self {
         Self::Invalid(body)

@@ -8,13 +8,13 @@ use portunus_protocol::id::{self, Kind};
 use portunus_protocol::request::{Body, Head, Options, ServerUrlEcho};
 use portunus_protocol::response::{Response, Status};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
-use std::borrow::Cow;
 
 /// Refuses by name what this version does not serve, on every path: the answer would live at
 /// the provider under an id that belongs to nobody here.
-pub(crate) fn refuse_unbuilt(head: &Head<'_>) -> Result<(), Error> {
+pub(crate) fn refuse_unbuilt(head: &Head<'_>, input: &[Peek]) -> Result<(), Error> {
     if head.is_set("previous_response_id") && head.is_set("conversation") {
         let message = "Mutually exclusive parameters. Ensure you are only providing one of: \
                        'previous_response_id' or 'conversation'.";
@@ -37,7 +37,7 @@ pub(crate) fn refuse_unbuilt(head: &Head<'_>) -> Result<(), Error> {
             return Err(ErrorBody::invalid(key, code::UNSUPPORTED, message).into());
         }
     }
-    refuse_tools_in_input(head)
+    refuse_tools_in_input(input)
 }
 
 /// Refuses a request of the loop that has nothing to say.
@@ -49,20 +49,46 @@ pub(crate) fn require_input(head: &Head<'_>) -> Result<(), Error> {
     Err(ErrorBody::invalid("input", code::MISSING, message).into())
 }
 
-/// Items inside of `input` that bring tools along: they could name MCP servers that nobody here
-/// has judged.
-fn refuse_tools_in_input(head: &Head<'_>) -> Result<(), Error> {
-    #[derive(Deserialize)]
-    struct Peek<'a> {
-        #[serde(rename = "type", borrow, default)]
-        kind: Option<Cow<'a, str>>,
+/// The little of an input item that decides where a request may go.
+#[derive(Deserialize)]
+pub(crate) struct Peek {
+    #[serde(rename = "type", default)]
+    kind: Option<String>,
+    #[serde(default)]
+    role: Option<IgnoredAny>,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    approval_request_id: Option<String>,
+}
+
+impl Peek {
+    /// The id of something earlier that the item names, and the field that names it.
+    pub(crate) fn named(&self) -> Option<(&str, &'static str)> {
+        match self.kind.as_deref() {
+            Some("mcp_approval_response") => {
+                Some((self.approval_request_id.as_deref()?, "approval_request_id"))
+            }
+            Some("item_reference") => Some((self.id.as_deref()?, "id")),
+            None if self.role.is_none() => Some((self.id.as_deref()?, "id")),
+            _ => None,
+        }
     }
+}
+
+/// Peeks at the items of the input. What is no list of objects is refused, in better words, by
+/// whoever reads it whole.
+pub(crate) fn peek(head: &Head<'_>) -> Vec<Peek> {
     let input = head.shallow.get("input").map(RawValue::get);
-    // What is no list of objects is refused, in better words, by whoever reads it whole.
-    let items: Vec<Peek<'_>> = input
+    input
         .and_then(|input| serde_json::from_str(input).ok())
-        .unwrap_or_default();
-    let found = items
+        .unwrap_or_default()
+}
+
+/// Refuses items that bring tools along: they could name MCP servers that nobody here has
+/// judged.
+fn refuse_tools_in_input(input: &[Peek]) -> Result<(), Error> {
+    let found = input
         .iter()
         .position(|item| item.kind.as_deref() == Some("additional_tools"));
     let Some(index) = found else { return Ok(()) };
@@ -128,7 +154,7 @@ mod tests {
     fn refused(input: &Value) -> Option<String> {
         let body = json!({"model": "m", "input": input}).to_string();
         let head = Head::parse(body.as_bytes()).unwrap();
-        refuse_unbuilt(&head)
+        refuse_unbuilt(&head, &peek(&head))
             .err()
             .and_then(|error| error.body().param)
     }

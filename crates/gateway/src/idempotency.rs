@@ -8,7 +8,7 @@
 use crate::Gateway;
 use crate::call::{Call, Reply, ReplyBody};
 use crate::error::Error;
-use crate::record::Record;
+use crate::record::{Record, whole_ms};
 use crate::reply;
 use crate::secrets::Secrets;
 use bytes::Bytes;
@@ -28,12 +28,6 @@ pub(crate) const HEADER: &str = "idempotency-key";
 /// Longest key.
 const MAX_KEY_BYTES: usize = 255;
 
-/// Longest answer that is kept for a repetition.
-const MAX_ANSWER_BYTES: usize = 8 << 20;
-
-/// How long a key is kept.
-const LIFE_MS: i64 = 24 * 3600 * 1000;
-
 /// The key of one caller, while its request runs in this process.
 struct Running {
     gateway: Arc<Gateway>,
@@ -50,7 +44,7 @@ impl Running {
 
     /// Keeps the answer for a repetition. One that is too long is only known to be over.
     async fn finish(&self, status: u16, content_type: &str, body: &[u8]) {
-        let fits = body.len() <= MAX_ANSWER_BYTES;
+        let fits = body.len() <= self.gateway.parts.bounds.max_repeated_bytes;
         let text = if fits {
             self.blanked(&String::from_utf8_lossy(body))
         } else {
@@ -140,7 +134,7 @@ impl Gateway {
             state: IDEMPOTENCY_RUNNING.to_owned(),
             owner: format!("{}:{}", self.process, call.request_id),
             created_at_ms: now,
-            expires_at_ms: now + LIFE_MS,
+            expires_at_ms: now.saturating_add(whole_ms(self.parts.bounds.idempotency_life)),
             ..IdempotencyRow::default()
         }
     }
@@ -286,7 +280,7 @@ impl Seen {
                 .await;
             return None;
         };
-        if self.bytes.len() <= MAX_ANSWER_BYTES {
+        if self.bytes.len() <= self.running.gateway.parts.bounds.max_repeated_bytes {
             self.bytes.extend_from_slice(&chunk);
         }
         Some((Ok(chunk), self))

@@ -101,12 +101,14 @@ impl Gateway {
 
     async fn serve(self: &Arc<Self>, call: &Call, record: &mut Record) -> Result<Served, Error> {
         let head = Head::parse(&call.body)?;
+        servers::refuse_many(&head, self.parts.bounds.max_servers)?;
         record.asked(&head);
-        front::refuse_unbuilt(&head)?;
+        let input = front::peek(&head);
+        front::refuse_unbuilt(&head, &input)?;
         let config = config::Config::of(call)?;
         let route = self.route(&head.model, call, &config, record).await?;
         let servers = servers::of(&head, &call.principal.workspace_id, self)?;
-        let context = state::Context::find(self, call, &head).await?;
+        let context = state::Context::find(self, call, &head, &input).await?;
         let execution = self.execution(&config);
         let plan = plan::decide(
             route.targets(),

@@ -4,41 +4,23 @@
 //! of the workspace, as `@virtual-key/model`.
 
 use crate::Gateway;
-use crate::call::{Call, Reply, ReplyBody};
+use crate::call::{Call, Reply};
 use crate::error::Error;
 use crate::reply;
 use crate::route::Target;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use http::{HeaderValue, header};
 use portunus_egress::{Limits, Zone};
 use portunus_providers::Dialect;
 use portunus_store::Page;
 use serde_json::{Value, json};
-use std::time::Duration;
-
-/// A provider that does not answer in this time is left out.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Longest list of one provider that is read.
-const MAX_LIST_BYTES: usize = 4 << 20;
 
 impl Gateway {
     /// Serves `GET /v1/models`.
     pub async fn models(&self, call: &Call) -> Reply {
         match self.model_list(call).await {
-            Ok(models) => {
-                let body = json!({"object": "list", "data": models}).to_string();
-                let mut headers = http::HeaderMap::new();
-                let json = HeaderValue::from_static("application/json");
-                headers.insert(header::CONTENT_TYPE, json);
-                Reply {
-                    status: 200,
-                    headers,
-                    body: ReplyBody::Full(body.into()),
-                }
-            }
+            Ok(models) => reply::json(json!({"object": "list", "data": models}).to_string()),
             Err(error) => reply::answer_of(&error, false),
         }
     }
@@ -127,11 +109,13 @@ impl Gateway {
             .body(Bytes::new())
             .map_err(|error| Error::Internal(format!("models URL: {error}")))?;
         *request.headers_mut() = head.headers;
+        let bounds = &self.parts.bounds;
+        let wait = Some(bounds.models_wait);
         let limits = Limits {
-            first_byte: Some(PATIENCE),
-            idle: Some(PATIENCE),
-            total: Some(PATIENCE),
-            max_body_bytes: Some(MAX_LIST_BYTES),
+            first_byte: wait,
+            idle: wait,
+            total: wait,
+            max_body_bytes: Some(bounds.max_models_bytes),
         };
         let sent = Box::pin(self.parts.client.send(Zone::Provider, request, limits)).await;
         let unreachable = |cause| Error::Unreachable {

@@ -53,7 +53,12 @@ impl Gateway {
         record: &mut Record,
     ) -> Result<Box<Relay>, Error> {
         let runs_tools = head.mcp_tools().next().is_some();
-        let mut tap = Tap::new(route.target()?, head, record);
+        let mut tap = Tap::new(
+            route.target()?,
+            head,
+            self.parts.bounds.max_tapped_event_bytes,
+            record,
+        );
         let mut tries = route.tries(0, record);
         loop {
             let target = route.target()?;

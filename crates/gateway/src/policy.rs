@@ -54,6 +54,30 @@ pub struct Bounds {
     pub max_parallel_calls: usize,
     /// MCP servers in one request. Default 32.
     pub max_servers: usize,
+    /// Responses before one that is continued or listed. Default 256.
+    pub max_chain: usize,
+    /// Input items that name something of an earlier response. Default 256.
+    pub max_references: usize,
+    /// Targets that one request may try. Default 100.
+    pub max_targets: usize,
+    /// Most bytes that are read of a provider's error. Default 1 MiB.
+    pub max_error_bytes: usize,
+    /// Most bytes of a provider's list of models. Default 4 MiB.
+    pub max_models_bytes: usize,
+    /// Longest event of a relayed stream that the log looks into. Default 8 MiB.
+    pub max_tapped_event_bytes: usize,
+    /// Longest answer that is kept for its idempotency key. Default 8 MiB.
+    pub max_repeated_bytes: usize,
+    /// How long an idempotency key is kept. Default 24 hours.
+    pub idempotency_life: Duration,
+    /// Longest wait for a provider's list of models. Default 5 s.
+    pub models_wait: Duration,
+    /// Longest wait for the rest of a stream whose turn is over, so that its connection can be
+    /// used again. Default 50 ms.
+    pub drain: Duration,
+    /// Events that wait for a slow client; then the loop waits, and the provider behind it.
+    /// Default 32.
+    pub event_queue: usize,
     /// Longest wait for a provider's head; an answer that is not streamed has none before it is
     /// whole. Default 600 s.
     pub provider_first_byte: Duration,
@@ -77,6 +101,17 @@ impl Default for Bounds {
             max_tool_calls: 256,
             max_parallel_calls: 8,
             max_servers: 32,
+            max_chain: 256,
+            max_references: 256,
+            max_targets: 100,
+            max_error_bytes: 1 << 20,
+            max_models_bytes: 4 << 20,
+            max_tapped_event_bytes: 8 << 20,
+            max_repeated_bytes: 8 << 20,
+            idempotency_life: Duration::from_secs(24 * 3600),
+            models_wait: Duration::from_secs(5),
+            drain: Duration::from_millis(50),
+            event_queue: 32,
             provider_first_byte: Duration::from_secs(600),
             provider_idle: Duration::from_secs(120),
             response_life: Duration::from_secs(30 * 24 * 3600),

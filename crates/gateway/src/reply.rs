@@ -14,9 +14,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// Events that may wait for a slow client; then the loop waits, and the provider behind it.
-const CAPACITY: usize = 32;
-
 /// Runs a job and answers with its events or with its response.
 pub(crate) async fn of_loop(job: Box<Job>, streamed: bool, record: Record) -> Reply {
     let route = job.route();
@@ -43,8 +40,9 @@ pub(crate) fn refuse(error: Error, record: Record) -> Reply {
 /// The status is known with the first event: until then a failure is a plain answer.
 async fn stream_of(job: Box<Job>, record: Record) -> Reply {
     let route = job.route();
-    let pause = job.gateway().parts.bounds.keep_alive;
-    let (to, mut from) = mpsc::channel(CAPACITY);
+    let bounds = job.gateway().parts.bounds;
+    let pause = bounds.keep_alive;
+    let (to, mut from) = mpsc::channel(bounds.event_queue);
     let mut task = JoinSet::new();
     task.spawn(job.run(Some(to), record));
     let Some(first) = from.recv().await else {
@@ -101,6 +99,17 @@ fn whole(done: &Done, route: &Route) -> Reply {
             }
         }
         Err(error) => answer_of(&Error::Internal(format!("response: {error}")), true),
+    }
+}
+
+/// A JSON text as it is.
+pub(crate) fn json(body: String) -> Reply {
+    let mut headers = HeaderMap::new();
+    set(&mut headers, header::CONTENT_TYPE, "application/json");
+    Reply {
+        status: 200,
+        headers,
+        body: ReplyBody::Full(body.into()),
     }
 }
 

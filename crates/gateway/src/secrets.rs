@@ -97,9 +97,11 @@ impl Secrets {
     }
 
     fn insert(&mut self, value: &str, shown: String) {
-        self.values.push((SecretString::from(value), shown));
+        let longer =
+            |(known, _): &(SecretString, String)| known.expose_secret().len() >= value.len();
+        let place = self.values.partition_point(longer);
         self.values
-            .sort_by_key(|(value, _)| std::cmp::Reverse(value.expose_secret().len()));
+            .insert(place, (SecretString::from(value), shown));
     }
 
     /// JSON of items or of a response without them. Only what people, models and tools say is

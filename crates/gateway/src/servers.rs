@@ -21,17 +21,21 @@ pub(crate) struct Server {
     pub(crate) inside: bool,
 }
 
+/// Refuses more servers than are served, before anything is made of each.
+pub(crate) fn refuse_many(head: &Head<'_>, max: usize) -> Result<(), Error> {
+    if head.mcp_tools().count() <= max {
+        return Ok(());
+    }
+    let message = format!("Too many MCP servers in 'tools': at most {max} are served.");
+    Err(ErrorBody::invalid("tools", code::VALUE, message).into())
+}
+
 /// The servers of `head`, in order.
 pub(crate) fn of(
     head: &Head<'_>,
     workspace_id: &str,
     gateway: &Gateway,
 ) -> Result<Vec<Server>, Error> {
-    let max = gateway.parts.bounds.max_servers;
-    if head.mcp_tools().count() > max {
-        let message = format!("Too many MCP servers in 'tools': at most {max} are served.");
-        return Err(ErrorBody::invalid("tools", code::VALUE, message).into());
-    }
     head.mcp_tools()
         .map(|(index, tool)| server(index, tool, workspace_id, gateway))
         .collect()

@@ -7,6 +7,8 @@
 use crate::Gateway;
 use crate::call::{Call, Principal};
 use crate::error::Error;
+use crate::front::Peek;
+use crate::record::whole_ms;
 use crate::route::Target;
 use crate::secrets::Secrets;
 use jiff::Timestamp;
@@ -18,9 +20,6 @@ use portunus_protocol::response::Response;
 use portunus_store::{ResponseRow, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
-
-/// A chain of responses is followed this far back.
-const MAX_CHAIN: usize = 256;
 
 /// What this gateway notes beside a stored response.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -46,49 +45,24 @@ pub(crate) struct Context {
     ours: bool,
 }
 
-/// The little of an input item that names something earlier.
-#[derive(Deserialize)]
-struct Peek {
-    #[serde(rename = "type", default)]
-    kind: Option<String>,
-    #[serde(default)]
-    role: Option<serde::de::IgnoredAny>,
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    approval_request_id: Option<String>,
-}
-
-impl Peek {
-    /// The id that the item names, and where it stands in the item.
-    fn named(&self) -> Option<(&str, &'static str)> {
-        match self.kind.as_deref() {
-            Some("mcp_approval_response") => {
-                Some((self.approval_request_id.as_deref()?, "approval_request_id"))
-            }
-            Some("item_reference") => Some((self.id.as_deref()?, "id")),
-            None if self.role.is_none() => Some((self.id.as_deref()?, "id")),
-            _ => None,
-        }
-    }
-}
-
 impl Context {
     /// Finds what a request names.
     pub(crate) async fn find(
         gateway: &Gateway,
         call: &Call,
         head: &Head<'_>,
+        input: &[Peek],
     ) -> Result<Self, Error> {
+        refuse_many(input, gateway.parts.bounds.max_references)?;
         let mut context = Self::default();
         if let Some(id) = head.string("previous_response_id") {
             context.chain = gateway.chain(&call.principal, id).await?;
-            for row in context.chain.iter().rev().take(1) {
+            if let Some(row) = context.chain.last() {
                 context.native_keys.extend(native_key(row));
                 context.ours |= !notes(row).native;
             }
         }
-        for (index, peek) in peeks(head).iter().enumerate() {
+        for (index, peek) in input.iter().enumerate() {
             if let Some((id, field)) = peek.named() {
                 let at = format!("input[{index}].{field}");
                 context
@@ -179,17 +153,6 @@ impl Context {
     }
 }
 
-fn peeks(head: &Head<'_>) -> Vec<Peek> {
-    let input = head
-        .shallow
-        .get("input")
-        .map(serde_json::value::RawValue::get);
-    // What is no list of objects is refused, in better words, by whoever reads it whole.
-    input
-        .and_then(|input| serde_json::from_str(input).ok())
-        .unwrap_or_default()
-}
-
 pub(crate) fn notes(row: &ResponseRow) -> Notes {
     serde_json::from_str(&row.servers).unwrap_or_default()
 }
@@ -207,21 +170,38 @@ fn items(json: &str) -> Vec<Item> {
 impl Gateway {
     /// A response and what came before it, oldest first.
     async fn chain(&self, principal: &Principal, id: String) -> Result<Vec<ResponseRow>, Error> {
-        let mut chain = Vec::new();
-        let mut next = Some(id);
+        match self.back_from(principal, id).await? {
+            (chain, None) => Ok(chain),
+            (_, Some(missing)) => Err(no_previous(&missing)),
+        }
+    }
+
+    /// A response and what came before it, oldest first, back to the beginning or to one that is
+    /// no longer there, whose id is told.
+    pub(crate) async fn back_from(
+        &self,
+        principal: &Principal,
+        id: String,
+    ) -> Result<(Vec<ResponseRow>, Option<String>), Error> {
+        let max = self.parts.bounds.max_chain;
+        let (mut chain, mut next, mut missing) = (Vec::new(), Some(id), None);
         while let Some(id) = next {
-            let Some(row) = self.owned(principal, &id).await? else {
-                return Err(no_previous(&id));
-            };
-            // What the provider keeps is passed on by id; it is not read here.
-            next = row.previous_response_id.clone();
-            chain.push(row);
-            if chain.len() == MAX_CHAIN {
-                break;
+            if chain.len() == max {
+                return Err(too_long(max));
+            }
+            match self.owned(principal, &id).await? {
+                Some(row) => {
+                    next = row.previous_response_id.clone();
+                    chain.push(row);
+                }
+                None => {
+                    missing = Some(id);
+                    next = None;
+                }
             }
         }
         chain.reverse();
-        Ok(chain)
+        Ok((chain, missing))
     }
 
     /// A response that belongs to the caller.
@@ -237,6 +217,21 @@ impl Gateway {
             .await?;
         Ok(row.filter(|row| row.api_key_id == principal.api_key_id))
     }
+}
+
+fn refuse_many(input: &[Peek], max: usize) -> Result<(), Error> {
+    if input.iter().filter(|item| item.named().is_some()).count() <= max {
+        return Ok(());
+    }
+    let message = format!("Invalid 'input': at most {max} items may name something earlier.");
+    Err(ErrorBody::invalid("input", code::VALUE, message).into())
+}
+
+fn too_long(max: usize) -> Error {
+    let message = format!(
+        "More than {max} responses come before this one. Send the items that matter in 'input'."
+    );
+    ErrorBody::invalid("previous_response_id", code::VALUE, message).into()
 }
 
 fn no_previous(id: &str) -> Error {
@@ -287,7 +282,7 @@ impl Keep {
             input: Vec::new(),
             notes,
             secrets: Secrets::of(head),
-            life_ms: i64::try_from(life.as_millis()).unwrap_or(i64::MAX),
+            life_ms: whole_ms(life),
         })
     }
 

@@ -1,11 +1,10 @@
 //! Stored responses: read, listed, deleted. What belongs to another key is not there.
 
 use crate::Gateway;
-use crate::call::{Principal, Reply, ReplyBody};
-use crate::error::Error;
+use crate::call::{Principal, Reply};
+use crate::error::{Error, invalid};
 use crate::{payload, reply};
-use http::{HeaderMap, HeaderValue, header};
-use portunus_protocol::error::{ErrorBody, code, kind};
+use portunus_protocol::error::{ErrorBody, kind};
 use portunus_store::ResponseRow;
 use serde_json::{Value, json};
 
@@ -87,14 +86,14 @@ impl Gateway {
         let limit = match page.limit {
             None => 20,
             Some(limit @ 1..=100) => usize::try_from(limit).unwrap_or(20),
-            Some(_) => return Err(invalid("limit", "it must be from 1 to 100")),
+            Some(_) => return Err(invalid("limit", "must be from 1 to 100")),
         };
         let row = self.found(principal, id).await?;
         let mut items = self.context_of(principal, row).await?;
         match page.order.as_deref() {
             None | Some("desc") => items.reverse(),
             Some("asc") => {}
-            Some(_) => return Err(invalid("order", "it must be 'asc' or 'desc'")),
+            Some(_) => return Err(invalid("order", "must be 'asc' or 'desc'")),
         }
         let start = match &page.after {
             None => 0,
@@ -124,16 +123,14 @@ impl Gateway {
         row: ResponseRow,
     ) -> Result<Vec<Value>, Error> {
         let read = |json: &str| serde_json::from_str::<Vec<Value>>(json).unwrap_or_default();
-        let mut parts = vec![read(&row.input)];
-        let mut next = row.previous_response_id;
-        while let Some(id) = next {
-            let Some(row) = self.owned(principal, &id).await? else {
-                break;
-            };
-            parts.push(read(&row.history));
-            next = row.previous_response_id;
+        let mut items = Vec::new();
+        if let Some(id) = row.previous_response_id {
+            // What was deleted since is left out.
+            let (chain, _) = self.back_from(principal, id).await?;
+            items.extend(chain.iter().flat_map(|row| read(&row.history)));
         }
-        Ok(parts.into_iter().rev().flatten().collect())
+        items.extend(read(&row.input));
+        Ok(items)
     }
 
     async fn found(&self, principal: &Principal, id: &str) -> Result<ResponseRow, Error> {
@@ -162,16 +159,7 @@ fn listed(mut item: Value) -> Value {
 
 fn answer(result: Result<String, Error>) -> Reply {
     match result {
-        Ok(body) => {
-            let mut headers = HeaderMap::new();
-            let json = HeaderValue::from_static("application/json");
-            headers.insert(header::CONTENT_TYPE, json);
-            Reply {
-                status: 200,
-                headers,
-                body: ReplyBody::Full(body.into()),
-            }
-        }
+        Ok(body) => reply::json(body),
         Err(error) => reply::answer_of(&error, false),
     }
 }
@@ -188,10 +176,6 @@ fn no_item(id: &str) -> Error {
     let message = format!("No item found with id '{shown}'.");
     let body = ErrorBody::new(kind::INVALID_REQUEST, message).param("after");
     Error::Refused { status: 404, body }
-}
-
-fn invalid(param: &str, rule: &str) -> Error {
-    ErrorBody::invalid(param, code::VALUE, format!("Invalid '{param}': {rule}.")).into()
 }
 
 fn no_stream() -> Error {

@@ -80,6 +80,8 @@ pub(crate) struct Done {
 /// What the turns of one response have in common.
 struct State {
     history: Vec<Arc<Item>>,
+    /// All tools; a turn may offer fewer.
+    tools: Vec<Offered>,
     calls_made: u64,
     /// The bound on calls was met: the model gets one more turn, with its tools off.
     tools_off: bool,
@@ -90,7 +92,6 @@ struct Turn<'a> {
     index: u32,
     tokens_left: Option<u64>,
     state: &'a State,
-    inventory: &'a Inventory,
 }
 
 impl Job {
@@ -207,6 +208,7 @@ impl Job {
         input.append(&mut self.body.input);
         let mut state = State {
             history: history::translate(input, &inventory, &self.servers, resumed.told),
+            tools: self.offered(&inventory)?,
             calls_made: resumed.ran,
             tools_off: false,
         };
@@ -221,7 +223,6 @@ impl Job {
                     index: turn,
                     tokens_left: left,
                     state: &state,
-                    inventory: &inventory,
                 };
                 self.request(&turn, attempt, target)
             };
@@ -370,7 +371,7 @@ impl Job {
             other = self.body_for(turn, attempt, target)?;
             &other
         };
-        let (tools, tool_choice) = self.offer(body, turn)?;
+        let (tools, tool_choice) = offer(body, turn)?;
         Ok(TurnRequest {
             model: target.model.clone(),
             instructions: body.instructions.clone(),
@@ -403,43 +404,6 @@ impl Job {
         read_body(&head, attempt, native)
     }
 
-    /// The tools that the model gets in a turn, and what it may do with them. A demand holds
-    /// for the first turn only: else the loop would never end.
-    fn offer(&self, body: &Body, turn: &Turn<'_>) -> Result<(Vec<ToolDef>, Choice), Error> {
-        let mut offered = self.offered(turn.inventory)?;
-        let first = turn.index == 0;
-        let choice = match &body.tool_choice {
-            _ if turn.state.tools_off => Choice::None,
-            ToolChoice::None => Choice::None,
-            ToolChoice::Among(refs) => {
-                offered.retain(|tool| tool.is_among(refs));
-                Choice::Auto
-            }
-            ToolChoice::ForceAmong(refs) => {
-                offered.retain(|tool| tool.is_among(refs));
-                if offered.is_empty() {
-                    return Err(nothing_to_choose());
-                }
-                if first {
-                    Choice::Required
-                } else {
-                    Choice::Auto
-                }
-            }
-            ToolChoice::Required if first => Choice::Required,
-            ToolChoice::Force(refs) if first => {
-                offered.retain(|tool| tool.is_among(refs));
-                match offered.as_slice() {
-                    [] => return Err(nothing_to_choose()),
-                    [only] => Choice::Function(only.def.name.clone()),
-                    _ => Choice::Required,
-                }
-            }
-            ToolChoice::Auto | ToolChoice::Required | ToolChoice::Force(_) => Choice::Auto,
-        };
-        Ok((offered.into_iter().map(|tool| tool.def).collect(), choice))
-    }
-
     fn offered(&self, inventory: &Inventory) -> Result<Vec<Offered>, Error> {
         let own = self.tools.iter().filter_map(client_tool);
         let own = own
@@ -461,6 +425,46 @@ impl Job {
         });
         Ok(own.into_iter().chain(mcp).collect())
     }
+}
+
+/// The tools that the model gets in a turn, and what it may do with them. A demand holds
+/// for the first turn only: else the loop would never end.
+fn offer(body: &Body, turn: &Turn<'_>) -> Result<(Vec<ToolDef>, Choice), Error> {
+    let mut offered: Vec<&Offered> = turn.state.tools.iter().collect();
+    let first = turn.index == 0;
+    let choice = match &body.tool_choice {
+        _ if turn.state.tools_off => Choice::None,
+        ToolChoice::None => Choice::None,
+        ToolChoice::Among(refs) => {
+            offered.retain(|tool| tool.is_among(refs));
+            Choice::Auto
+        }
+        ToolChoice::ForceAmong(refs) => {
+            offered.retain(|tool| tool.is_among(refs));
+            if offered.is_empty() {
+                return Err(nothing_to_choose());
+            }
+            if first {
+                Choice::Required
+            } else {
+                Choice::Auto
+            }
+        }
+        ToolChoice::Required if first => Choice::Required,
+        ToolChoice::Force(refs) if first => {
+            offered.retain(|tool| tool.is_among(refs));
+            match offered.as_slice() {
+                [] => return Err(nothing_to_choose()),
+                [only] => Choice::Function(only.def.name.clone()),
+                _ => Choice::Required,
+            }
+        }
+        ToolChoice::Auto | ToolChoice::Required | ToolChoice::Force(_) => Choice::Auto,
+    };
+    Ok((
+        offered.into_iter().map(|tool| tool.def.clone()).collect(),
+        choice,
+    ))
 }
 
 /// The body as the first target that can take it reads it.

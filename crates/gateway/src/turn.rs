@@ -23,10 +23,6 @@ use portunus_providers::{Choice, TurnEnd, TurnEvent, TurnRequest, TurnStatus};
 use portunus_store::ToolCallRow;
 use std::time::{Duration, Instant};
 
-/// After the end of a turn the rest of the stream is awaited this long, so that the connection
-/// can be used again.
-const DRAIN: Duration = Duration::from_millis(50);
-
 /// What a turn is run with.
 pub(crate) struct Frame<'a> {
     pub(crate) gateway: &'a Gateway,
@@ -309,7 +305,9 @@ impl<'a> Reader<'a> {
                 self.take(decoder.frame(frame)?, sink, record).await?;
             }
             if self.outcome.end.is_some() {
-                drop(tokio::time::timeout(DRAIN, body.chunk()).await);
+                // The rest is awaited for the connection's sake alone.
+                let drain = self.frame.gateway.parts.bounds.drain;
+                drop(tokio::time::timeout(drain, body.chunk()).await);
                 return Ok(());
             }
         }
@@ -365,10 +363,9 @@ impl<'a> Reader<'a> {
     }
 
     fn way(&self, local: usize) -> Option<Way> {
-        self.ways
-            .iter()
-            .find(|(index, _)| *index == local)
-            .map(|(_, way)| *way)
+        // The latest item is meant most of the time.
+        let mut ways = self.ways.iter().rev();
+        ways.find(|(index, _)| *index == local).map(|(_, way)| *way)
     }
 
     async fn added(&mut self, local: usize, item: Item, sink: &mut Sink) -> Result<(), Error> {

@@ -1,6 +1,6 @@
 //! Reading the fields of a config, and refusing them by path.
 
-use crate::error::Error;
+use crate::error::{Error, invalid};
 use portunus_protocol::error::{ErrorBody, code, kind};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -54,10 +54,6 @@ pub(super) fn text<'a>(at: &str, value: &'a Value) -> Result<&'a str, Error> {
     value
         .as_str()
         .ok_or_else(|| invalid(at, "must be a string"))
-}
-
-pub(crate) fn invalid(at: &str, rule: &str) -> Error {
-    ErrorBody::invalid(at, code::VALUE, format!("Invalid '{at}': it {rule}.")).into()
 }
 
 pub(super) fn unbuilt(at: &str, what: &str) -> Error {

@@ -1,7 +1,7 @@
 //! The tree of a routing config: targets, and groups of them, nested freely.
 
-use super::fields::{self, Fields, invalid, unbuilt};
-use crate::error::Error;
+use super::fields::{self, Fields, unbuilt};
+use crate::error::{Error, invalid};
 use crate::policy::McpExecution;
 use serde_json::{Map, Value};
 use std::time::Duration;

@@ -19,9 +19,6 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::time::Instant;
 
-/// An event that is longer than this is not looked into.
-const MAX_EVENT_BYTES: usize = 8 << 20;
-
 /// The last event of a stream.
 #[derive(Deserialize)]
 struct Terminal<'a> {
@@ -57,14 +54,19 @@ pub(super) struct Tap {
 }
 
 impl Tap {
-    pub(super) fn new(target: &Target, head: &Head<'_>, record: &mut Record) -> Self {
+    pub(super) fn new(
+        target: &Target,
+        head: &Head<'_>,
+        max_event_bytes: usize,
+        record: &mut Record,
+    ) -> Self {
         let servers = head.mcp_tools().map(|(_, tool)| {
             let url = tool.shown_url(ServerUrlEcho::Origin).unwrap_or_default();
             (tool.server_label.clone(), url)
         });
         Self {
             started: Some(Instant::now()),
-            frames: Some(Decoder::new(MAX_EVENT_BYTES)),
+            frames: Some(Decoder::new(max_event_bytes)),
             turn: record.begin_turn(target),
             provider: target.shown(),
             servers: servers.collect(),

@@ -266,8 +266,15 @@ fn mcp_field(tool: &mut McpTool, path: &str, key: &str, value: Value) -> Checked
     Ok(())
 }
 
+/// Most headers of one server.
+const MAX_HEADERS: usize = 64;
+
 fn headers(path: &str, value: Value) -> Checked<Vec<(String, SecretString)>> {
     let fields = check::into_object(path, value)?;
+    if fields.len() > MAX_HEADERS {
+        let message = format!("Invalid '{path}': at most {MAX_HEADERS} headers are sent.");
+        return Err(ErrorBody::invalid(path, code::VALUE, message));
+    }
     let mut seen = HashSet::new();
     if let Some(twin) = fields
         .keys()
