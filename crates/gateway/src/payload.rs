@@ -7,12 +7,17 @@ use crate::policy::PayloadLevel;
 use portunus_protocol::request::{Head, REDACTED, ServerUrlEcho, shown_url};
 use serde_json::{Map, Value};
 
-/// The request body as it may be kept, at most `max_bytes` long; `None` below `redacted`.
-pub(crate) fn request_body(
-    head: &Head<'_>,
-    level: PayloadLevel,
-    max_bytes: usize,
-) -> Option<String> {
+/// What is kept of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// Its body, cut at the bound.
+    pub(crate) body: Option<String>,
+    /// The first characters of the input, for the list.
+    pub(crate) preview: Option<String>,
+}
+
+/// The request as it may be kept, its body at most `max_bytes` long; `None` below `redacted`.
+pub(crate) fn request(head: &Head<'_>, level: PayloadLevel, max_bytes: usize) -> Option<Kept> {
     if level < PayloadLevel::Redacted {
         return None;
     }
@@ -32,7 +37,10 @@ pub(crate) fn request_body(
     }
     let mut out = Value::Object(out);
     scrub(&mut out);
-    keep(&out.to_string(), level, max_bytes)
+    Some(Kept {
+        body: keep(&out.to_string(), level, max_bytes),
+        preview: preview(&out["input"], level),
+    })
 }
 
 /// Cuts the secrets of an MCP server out of any object, wherever it stands and however its keys
@@ -71,10 +79,8 @@ pub(crate) fn keep(text: &str, level: PayloadLevel, max_bytes: usize) -> Option<
     }
 }
 
-/// The first characters of the input, for the list; `None` below `redacted`.
-pub(crate) fn preview(head: &Head<'_>, level: PayloadLevel) -> Option<String> {
-    let input = serde_json::from_str(head.shallow.get("input")?.get()).ok()?;
-    let text = last_text(&input)?;
+fn preview(input: &Value, level: PayloadLevel) -> Option<String> {
+    let text = last_text(input)?;
     let line: String = text
         .split_whitespace()
         .collect::<Vec<_>>()
@@ -172,12 +178,15 @@ mod tests {
     fn tools_lose_their_secrets_at_the_full_level() {
         let body = br#"{"model":"m","input":"hi","tools":[{"type":"mcp","server_label":"a","server_url":"https://a.example/canary1?canary2","headers":{"X":"canary3"},"authorization":"canary4"}]}"#;
         let head = Head::parse(body).unwrap();
-        let text = request_body(&head, PayloadLevel::Full, 9999).unwrap();
+        let text = request(&head, PayloadLevel::Full, 9999)
+            .unwrap()
+            .body
+            .unwrap();
         assert!(
             !text.contains("canary") && text.contains("https://a.example/<redacted>"),
             "{text}"
         );
-        assert_eq!(request_body(&head, PayloadLevel::Metadata, 9999), None);
+        assert_eq!(request(&head, PayloadLevel::Metadata, 9999), None);
     }
 
     #[test]
@@ -186,7 +195,10 @@ mod tests {
             "reasoning":{"x":[{"server_url":"https://a.example/canary","authorization":"canary"}]},
             "input":[{"type":"x","tools":[{"headers":{"k":{"z":"canary"}},"SERVER_URL":"canary"}]}]}"#;
         let head = Head::parse(body).unwrap();
-        let text = request_body(&head, PayloadLevel::Full, 9999).unwrap();
+        let text = request(&head, PayloadLevel::Full, 9999)
+            .unwrap()
+            .body
+            .unwrap();
         assert!(!text.contains("canary"), "{text}");
     }
 

@@ -89,12 +89,13 @@ impl Record {
     /// What was asked for.
     pub(crate) fn asked(&mut self, head: &Head<'_>) {
         self.secrets = Secrets::of(head);
-        let preview = payload::preview(head, self.level).map(|text| self.secrets.blank(&text));
         let request = &mut self.row.request;
-        request.preview = preview;
         request.model_asked = Some(bounded(&head.model, 256));
         request.stream = head.stream;
-        request.request_body = payload::request_body(head, self.level, self.max_bytes);
+        if let Some(kept) = payload::request(head, self.level, self.max_bytes) {
+            request.preview = kept.preview.map(|text| self.secrets.blank(&text));
+            request.request_body = kept.body;
+        }
     }
 
     /// Where it goes, or goes on.
