@@ -3,6 +3,7 @@
 usage: llama.py PORT TEMPLATE      prints "ready http://127.0.0.1:PORT" once it answers
 """
 import importlib.util
+import os
 import pathlib
 import sys
 import threading
@@ -32,5 +33,6 @@ def parameters(port, template):
 
 
 server = xllamacpp.Server(parameters(int(sys.argv[1]), sys.argv[2]))
-print("ready", server.listening_address, flush=True)
+# One write that begins its own line: the engine's log thread may have left one unfinished in this pipe.
+os.write(1, f"\nready {server.listening_address}\n".encode())
 threading.Event().wait()

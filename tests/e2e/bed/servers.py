@@ -73,7 +73,7 @@ def llama(folder):
     command = [sys.executable, SERVERS / "llama.py", port, SERVERS / "tool-template.jinja"]
     process = Process(command, folder / "llama.log")
     # On a busy machine with a cold page cache the weights take their time.
-    process.wait_for(r"^ready ", 300)
+    process.wait_for(r"\bready http://", 300)
     return Server(process, port, "/v1")
 
 
