@@ -22,8 +22,9 @@ def parameters(port, template):
     wanted.model_alias = {"local-model"}  # else the model's id is the path of its file
     wanted.hostnames = ["127.0.0.1"]
     wanted.port = port
-    wanted.n_ctx = 8192  # for both slots together
-    wanted.n_parallel = 2
+    wanted.n_ctx = 4096
+    wanted.n_parallel = 1
+    wanted.cache_prompt = False  # what was computed in other batches differs in the last bits
     wanted.cpuparams.n_threads = 2
     wanted.warmup = False
     wanted.chat_template = pathlib.Path(template).read_text(encoding="utf-8")
