@@ -6,7 +6,7 @@
 use crate::answers;
 use crate::error::Error;
 use crate::servers::Server;
-use portunus_mcp::Inventory;
+use portunus_mcp::{Inventory, told};
 use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_protocol::item::{
     Content, FunctionCall, FunctionCallOutput, Item, McpApprovalRequest, McpCall,
@@ -116,22 +116,22 @@ pub(crate) fn unknown_item(at: &str, kind: &str) -> Error {
 pub(crate) struct Told {
     pub(crate) wire_name: String,
     pub(crate) arguments: String,
-    pub(crate) text: String,
+    pub(crate) said: Content,
 }
 
-/// The items for the model, in order. `told` are the requests for approval that are answered
+/// The items for the model, in order. `waited` are the requests for approval that are answered
 /// now, by id.
 pub(crate) fn translate(
     input: Vec<Item>,
     inventory: &Inventory,
     servers: &[Server],
-    mut told: HashMap<String, Told>,
+    mut waited: HashMap<String, Told>,
 ) -> Vec<Arc<Item>> {
     let denied = denials(&input);
     let items = input.into_iter().flat_map(|item| match item {
         Item::McpCall(call) => earlier_call(call, inventory, servers),
-        Item::McpApprovalRequest(request) => match told.remove(&request.id) {
-            Some(told) => pair(told.wire_name, request.id, told.arguments, told.text),
+        Item::McpApprovalRequest(request) => match waited.remove(&request.id) {
+            Some(told) => pair(told.wire_name, request.id, told.arguments, told.said),
             None => earlier_request(request, inventory, servers, &denied),
         },
         Item::McpListTools(_) | Item::McpApprovalResponse(_) => Vec::new(),
@@ -139,8 +139,8 @@ pub(crate) fn translate(
     });
     let mut items: Vec<Item> = items.collect();
     // A request that is answered though it is not in the context itself.
-    for (id, told) in told {
-        items.extend(pair(told.wire_name, id, told.arguments, told.text));
+    for (id, told) in waited {
+        items.extend(pair(told.wire_name, id, told.arguments, told.said));
     }
     items.into_iter().map(Arc::new).collect()
 }
@@ -168,7 +168,7 @@ fn earlier_request(
     };
     let name = wire_name(&request.server_label, &request.name, inventory, servers);
     let text = answers::denial(reason.as_deref());
-    pair(name, request.id, request.arguments, text)
+    pair(name, request.id, request.arguments, Content::Text(text))
 }
 
 /// The name that the model knows a tool by.
@@ -185,14 +185,12 @@ pub(crate) fn wire_name(
 
 fn earlier_call(call: McpCall, inventory: &Inventory, servers: &[Server]) -> Vec<Item> {
     let name = wire_name(&call.server_label, &call.name, inventory, servers);
-    let output = call
-        .output
-        .unwrap_or_else(|| call.error.map_or_else(String::new, |e| e.to_string()));
-    pair(name, call.id, call.arguments, output)
+    let said = told::of(call.output.as_deref(), call.error.as_ref());
+    pair(name, call.id, call.arguments, said)
 }
 
 /// A function call and its answer.
-fn pair(name: String, call_id: String, arguments: String, output: String) -> Vec<Item> {
+fn pair(name: String, call_id: String, arguments: String, output: Content) -> Vec<Item> {
     let asked = FunctionCall {
         name,
         call_id: call_id.clone(),
@@ -203,11 +201,11 @@ fn pair(name: String, call_id: String, arguments: String, output: String) -> Vec
 }
 
 /// The answer to a function call, for the model.
-pub(crate) fn answer(call_id: String, output: String) -> Item {
-    let output = Content::Text(output);
+pub(crate) fn answer(call_id: String, output: Content) -> Item {
     Item::FunctionCallOutput(FunctionCallOutput {
         call_id,
         output,
+        of_tool: true,
         ..FunctionCallOutput::default()
     })
 }

@@ -9,6 +9,7 @@ use crate::run::{self, Planned, Runner};
 use crate::sink::Sink;
 use crate::turn;
 use portunus_mcp::Inventory;
+use portunus_protocol::item::Content;
 use std::collections::HashMap;
 
 /// What the words came to.
@@ -57,7 +58,7 @@ impl Resume<'_> {
         let results = run::run(self.runner, planned, sink, record).await?;
         for result in results {
             if let Some(told) = resumed.told.get_mut(&result.call_id) {
-                told.text = result.text;
+                told.said = result.said;
             }
         }
         Ok(resumed)
@@ -75,7 +76,7 @@ impl Resume<'_> {
         let mut told = Told {
             wire_name: wire_name(label, tool, self.inventory, self.runner.servers),
             arguments: answer.row.arguments.clone(),
-            text: answer.denial(),
+            said: Content::Text(answer.denial()),
         };
         let id = answer.row.id.clone();
         if !answer.approved {
@@ -83,7 +84,7 @@ impl Resume<'_> {
             return Ok(None);
         }
         if resumed.ran >= self.max_calls {
-            turn::OVER.clone_into(&mut told.text);
+            told.said = Content::Text(turn::OVER.to_owned());
             resumed.told.insert(id, told);
             return Ok(None);
         }
@@ -105,7 +106,7 @@ impl Resume<'_> {
                 resumed.asked_anew = true;
             }
             None => {
-                told.text = format!("The tool '{tool}' is no longer there.");
+                told.said = Content::Text(format!("The tool '{tool}' is no longer there."));
                 resumed.told.insert(id, told);
             }
         }

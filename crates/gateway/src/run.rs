@@ -10,10 +10,10 @@ use crate::sink::Sink;
 use futures_util::StreamExt;
 use futures_util::stream;
 use portunus_mcp::output::{self, Output};
-use portunus_mcp::{CallError, CallOutcome, Tool};
+use portunus_mcp::{CallError, CallOutcome, Tool, told};
 use portunus_protocol::event::{Event, ItemEvent, name};
 use portunus_protocol::id::{self, Kind};
-use portunus_protocol::item::{Item, McpCall};
+use portunus_protocol::item::{Content, Item, McpCall};
 use portunus_protocol::request::ServerUrlEcho;
 use portunus_store::ToolCallRow;
 use serde_json::value::RawValue;
@@ -35,7 +35,7 @@ pub(crate) struct Planned {
 /// An answer for the model.
 pub(crate) struct Answer {
     pub(crate) call_id: String,
-    pub(crate) text: String,
+    pub(crate) said: Content,
 }
 
 /// Tells the beginning of a call: everything up to the point where it runs.
@@ -140,7 +140,7 @@ async fn run_all(
         calls.push(timed(place, send(gateway, &servers[call.server], call)));
     }
     let mut calls = stream::iter(calls).buffer_unordered(bounds.max_parallel_calls);
-    let mut texts: Vec<String> = planned.iter().map(|_| String::new()).collect();
+    let mut said: Vec<Content> = planned.iter().map(|_| Content::default()).collect();
     while let Some((place, outcome, took)) = calls.next().await {
         if let Some(journal) = journal {
             journal
@@ -148,7 +148,8 @@ async fn run_all(
                 .await;
         }
         let output = map(&outcome, bounds.max_tool_output_bytes);
-        let kept = record.keep(&output.for_model);
+        let told = told::of(output.output.as_deref(), output.error.as_ref());
+        let kept = record.keep(&told::plain(&told));
         let failed = outcome.result.as_ref().err();
         let failed = failed.and_then(|error| record.keep_words(&error.to_string()));
         if let Some(row) = record.call(rows[place]) {
@@ -156,15 +157,15 @@ async fn run_all(
             row.error = failed;
             row.result = kept;
         }
-        texts[place].clone_from(&output.for_model);
+        said[place] = told;
         end(&planned[place], output, sink).await?;
     }
     drop(calls);
-    let answers = planned.into_iter().zip(texts);
+    let answers = planned.into_iter().zip(said);
     Ok(answers
-        .map(|(call, text)| Answer {
+        .map(|(call, said)| Answer {
             call_id: call.call_id,
-            text,
+            said,
         })
         .collect())
 }

@@ -19,7 +19,7 @@ use crate::{front, history, lists};
 use bytes::Bytes;
 use portunus_mcp::Inventory;
 use portunus_protocol::error::{ErrorBody, kind};
-use portunus_protocol::item::Item;
+use portunus_protocol::item::{Content, Item};
 use portunus_protocol::request::{Body, Head, Tool, ToolChoice};
 use portunus_protocol::response::{Response, Usage};
 use portunus_providers::{Choice, Dialect, ToolDef, TurnRequest, TurnStatus};
@@ -334,10 +334,10 @@ impl Job {
         }
         let answered = answers
             .into_iter()
-            .map(|answer| history::answer(answer.call_id, answer.text));
+            .map(|answer| history::answer(answer.call_id, answer.said));
         let refused = barred
             .into_iter()
-            .map(|(id, told)| history::answer(id, told.to_owned()));
+            .map(|(id, told)| history::answer(id, Content::Text(told.to_owned())));
         state.history.extend(
             items
                 .into_iter()

@@ -9,7 +9,8 @@
 //! [`Pool`] is the way in: it finds out which of them a server speaks (`era`), keeps open
 //! sessions and tool lists by (workspace, URL, credential), and lists and calls tools.
 //! [`Inventory`] gives the tools of all servers of one request the names that a model may
-//! use; [`approval`] says which calls need a person; [`output`] maps a result to an item.
+//! use; [`approval`] says which calls need a person; [`output`] maps a result to an item, [`told`]
+//! that item to what a model is told.
 //!
 //! Rules that hold everywhere here: a tool call is sent at most once (a server that answers
 //! with a question to a person gets it once more, with the refusal to answer: `input`); every
@@ -18,6 +19,7 @@
 //! no value of a credential reaches an error text.
 
 pub mod approval;
+mod block;
 mod bounds;
 mod digest;
 mod entry;
@@ -39,6 +41,7 @@ mod schema;
 mod session;
 mod spec;
 mod streamable;
+pub mod told;
 mod tool;
 
 pub use bounds::Bounds;

@@ -1,12 +1,10 @@
-//! What becomes of a tool's result: the `output` or `error` of an `mcp_call` item, and what
-//! the model is told. Pure.
+//! What becomes of a tool's result: the `output` or `error` of an `mcp_call` item. Pure.
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::block::{Block, text_block};
 use crate::error::CallError;
-use crate::message::string;
 use crate::tool::ToolResult;
 
 /// A result as an item shows it.
@@ -16,8 +14,6 @@ pub struct Output {
     pub output: Option<String>,
     /// The item's `error`; `None` when it did not.
     pub error: Option<Value>,
-    /// What the model gets: the output without binary data, or the error as compact JSON.
-    pub for_model: String,
     /// Something was left out because of the bound.
     pub truncated: bool,
 }
@@ -25,74 +21,63 @@ pub struct Output {
 /// Room that is kept for the notice that something was left out.
 const NOTICE_BYTES: usize = 160;
 
+/// The beginning of a text is worth showing from this length on.
+const WORTH_SHOWING: usize = 64;
+
 /// Maps a result. Text blocks are joined by a newline; with any other block the output is the
-/// JSON array of all blocks; structured content counts only when there is no block at all.
-/// Neither `output` nor the error's content is much longer than `max_bytes`; text is cut
-/// between characters, a block with binary data is kept whole or left out.
+/// JSON array of all blocks; structured content counts only when there is no text block.
+/// Neither `output` nor the error's content is much longer than `max_bytes`: text is cut
+/// between characters, anything else that is too long is replaced by its description.
 #[must_use]
 pub fn of(result: &ToolResult, max_bytes: usize) -> Output {
     let blocks: Vec<Block<'_>> = result.content.iter().map(|raw| Block::read(raw)).collect();
+    let texts: Vec<Option<String>> = blocks.iter().map(Block::text).collect();
+    let structured = result
+        .structured
+        .as_deref()
+        .filter(|_| texts.iter().all(Option::is_none));
     if result.is_error {
-        return failure(&blocks, result.structured.as_deref(), max_bytes);
+        return failure(&blocks, structured, max_bytes);
     }
     if blocks.is_empty() {
-        let text = result.structured.as_ref().map_or("", |raw| raw.get());
-        return success(cut_text(text, max_bytes));
+        return success(structured_text(structured, max_bytes));
     }
-    if let Some(texts) = blocks
-        .iter()
-        .map(|block| block.text.as_deref())
-        .collect::<Option<Vec<_>>>()
-    {
+    if let Some(texts) = texts.into_iter().collect::<Option<Vec<_>>>() {
         return success(cut_text(&texts.join("\n"), max_bytes));
     }
-    let (output, truncated) = array(blocks.iter().map(Block::whole), max_bytes);
-    let (for_model, _) = array(blocks.iter().map(Block::slim), max_bytes);
-    Output {
-        output: Some(output),
-        error: None,
-        for_model,
-        truncated,
-    }
+    let pieces = blocks.iter().map(|block| Piece::of(block, block.raw()));
+    success(array(
+        pieces.chain(structured.map(Piece::structured)),
+        max_bytes,
+    ))
 }
 
 /// Maps a call that gave no result.
 #[must_use]
 pub fn of_error(error: &CallError) -> Output {
-    let error = error.item_error();
     Output {
         output: None,
-        for_model: error.to_string(),
-        error: Some(error),
+        error: Some(error.item_error()),
         truncated: false,
     }
 }
 
 fn success((text, truncated): (String, bool)) -> Output {
     Output {
-        output: Some(text.clone()),
+        output: Some(text),
         error: None,
-        for_model: text,
         truncated,
     }
 }
 
 fn failure(blocks: &[Block<'_>], structured: Option<&RawValue>, max_bytes: usize) -> Output {
-    let error = |content: Value| json!({"type": "mcp_tool_execution_error", "content": content});
-    let spare = structured
-        .filter(|_| blocks.is_empty())
-        .map(|raw| Piece::text(raw.get()));
-    let whole = blocks.iter().map(Block::for_error).chain(spare.clone());
-    let slim = blocks.iter().map(Block::slim).chain(spare);
-    let (content, truncated) = array(whole, max_bytes);
-    let (slim, _) = array(slim, max_bytes);
+    let pieces = blocks.iter().map(error_piece);
+    let (content, truncated) = array(pieces.chain(structured.map(Piece::structured)), max_bytes);
     // Blocks that do not parse as values (nested too deeply) are handed on as text.
-    let read =
-        |text: &str| serde_json::from_str(text).unwrap_or_else(|_| json!([text_value(text)]));
+    let content = serde_json::from_str(&content).unwrap_or_else(|_| json!([text_block(&content)]));
     Output {
         output: None,
-        error: Some(error(read(&content))),
-        for_model: error(read(&slim)).to_string(),
+        error: Some(json!({"type": "mcp_tool_execution_error", "content": content})),
         truncated,
     }
 }
@@ -101,157 +86,131 @@ fn cut_text(text: &str, max_bytes: usize) -> (String, bool) {
     if text.len() <= max_bytes {
         return (text.to_owned(), false);
     }
-    let head = &text[..text.floor_char_boundary(max_bytes.saturating_sub(NOTICE_BYTES))];
-    let notice = format!(
-        "\n[truncated: {} of {} bytes shown]",
-        head.len(),
-        text.len()
-    );
-    (format!("{head}{notice}"), true)
+    (head_of(text, max_bytes.saturating_sub(NOTICE_BYTES)), true)
 }
 
-/// One content block, looked at just enough.
-struct Block<'a> {
-    raw: &'a RawValue,
-    kind: String,
-    /// Set for a plain text block.
-    text: Option<String>,
+fn head_of(text: &str, bytes: usize) -> String {
+    let head = &text[..text.floor_char_boundary(bytes)];
+    let (shown, all) = (head.len(), text.len());
+    format!("{head}\n[truncated: {shown} of {all} bytes shown]")
 }
 
-#[derive(Deserialize)]
-struct BlockFields<'a> {
-    #[serde(borrow, default, rename = "type")]
-    kind: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    text: Option<&'a RawValue>,
+fn structured_text(structured: Option<&RawValue>, max_bytes: usize) -> (String, bool) {
+    match structured {
+        Some(raw) if raw.get().len() > max_bytes => (structured_in_words(raw), true),
+        Some(raw) => (raw.get().to_owned(), false),
+        None => (String::new(), false),
+    }
 }
 
-/// A block as JSON text, and its own text if it may be cut.
-#[derive(Clone)]
+fn structured_in_words(raw: &RawValue) -> String {
+    format!(
+        "[structured content, {} bytes; {TOO_LONG}]",
+        raw.get().len()
+    )
+}
+
+const TOO_LONG: &str = "left out: longer than the gateway takes of a tool";
+
+/// A block as it is to be shown, and what may stand in its place.
 struct Piece {
     json: String,
-    kind: String,
+    /// The text that may be cut.
     text: Option<String>,
+    /// What it is, in words.
+    words: String,
 }
 
 impl Piece {
-    fn text(text: &str) -> Self {
+    fn of(block: &Block<'_>, json: impl Into<String>) -> Self {
         Self {
-            json: text_value(text).to_string(),
-            kind: "text".to_owned(),
-            text: Some(text.to_owned()),
+            json: json.into(),
+            text: block.any_text(),
+            words: block.in_words(Some(TOO_LONG)),
         }
+    }
+
+    fn structured(raw: &RawValue) -> Self {
+        Self {
+            json: text_block(raw.get()).to_string(),
+            text: None,
+            words: structured_in_words(raw),
+        }
+    }
+
+    /// The room that pieces before this one leave to it: enough for a description.
+    fn least(&self) -> usize {
+        self.json.len().min(NOTICE_BYTES) + 1
+    }
+
+    /// The piece in at most `room` bytes, and whether it is whole.
+    fn within(self, room: usize) -> Option<(String, bool)> {
+        if self.json.len() <= room {
+            return Some((self.json, true));
+        }
+        let words = || Some(text_block(&self.words).to_string());
+        let cut = self
+            .text
+            .as_deref()
+            .and_then(|text| head_within(text, room));
+        let shown = cut.or_else(words)?;
+        (shown.len() <= room).then_some((shown, false))
     }
 }
 
-fn text_value(text: &str) -> Value {
-    json!({"type": "text", "text": text})
+/// The beginning of a text as a block of at most `room` bytes. JSON may need several bytes for
+/// one of the text's.
+fn head_within(text: &str, room: usize) -> Option<String> {
+    let mut bytes = room.checked_sub(NOTICE_BYTES)?;
+    while bytes >= WORTH_SHOWING {
+        let block = text_block(&head_of(text, bytes)).to_string();
+        if block.len() <= room {
+            return Some(block);
+        }
+        bytes /= 2;
+    }
+    None
 }
 
-impl<'a> Block<'a> {
-    fn read(raw: &'a RawValue) -> Self {
-        let fields = serde_json::from_str::<BlockFields<'_>>(raw.get()).ok();
-        let kind = fields
-            .as_ref()
-            .and_then(|fields| string(fields.kind?))
-            .unwrap_or_default();
-        let text = fields
-            .filter(|_| kind == "text")
-            .and_then(|fields| string(fields.text?));
-        Self { raw, kind, text }
-    }
-
-    /// As the server sent it.
-    fn whole(&self) -> Piece {
-        let json = self.raw.get().to_owned();
-        Piece {
-            json,
-            kind: self.kind.clone(),
-            text: self.text.clone(),
-        }
-    }
-
-    /// As recorded errors show it: text blocks with two more keys.
-    fn for_error(&self) -> Piece {
-        let piece = self.whole();
-        let Some(text) = &self.text else { return piece };
-        let fields: Value = serde_json::from_str(self.raw.get()).unwrap_or_default();
-        let (annotations, meta) = (&fields["annotations"], &fields["_meta"]);
-        let block = json!({"type": "text", "text": text, "annotations": annotations, "meta": meta});
-        Piece {
-            json: block.to_string(),
-            ..piece
-        }
-    }
-
-    /// Without binary data, which a model cannot read as text.
-    fn slim(&self) -> Piece {
-        let piece = self.whole();
-        if self.text.is_some() {
-            return piece;
-        }
-        let Ok(mut block) = serde_json::from_str::<Value>(self.raw.get()) else {
-            return piece;
-        };
-        for pointer in ["/data", "/blob", "/resource/blob"] {
-            if let Some(Value::String(data)) = block.pointer_mut(pointer) {
-                *data = format!("[{} base64 characters, not shown]", data.len());
-            }
-        }
-        Piece {
-            json: block.to_string(),
-            ..piece
-        }
-    }
+/// A block as recorded errors show it: text blocks with two more keys.
+fn error_piece(block: &Block<'_>) -> Piece {
+    let Some(text) = block.text() else {
+        return Piece::of(block, block.raw());
+    };
+    let fields: Value = serde_json::from_str(block.raw()).unwrap_or_default();
+    let (annotations, meta) = (&fields["annotations"], &fields["_meta"]);
+    let shown = json!({"type": "text", "text": text, "annotations": annotations, "meta": meta});
+    Piece::of(block, shown.to_string())
 }
 
-/// The pieces as a JSON array within a bound. What does not fit is named in a last block.
+/// The pieces as a JSON array within a bound. The last block counts those for which there is
+/// not even room for a description.
 fn array(pieces: impl Iterator<Item = Piece>, max_bytes: usize) -> (String, bool) {
     let pieces: Vec<Piece> = pieces.collect();
-    let whole = 2 + pieces
-        .iter()
-        .map(|piece| piece.json.len() + 1)
-        .sum::<usize>();
-    let room = if whole <= max_bytes {
-        max_bytes
-    } else {
-        max_bytes.saturating_sub(NOTICE_BYTES)
-    };
-    let (mut out, mut left_out, mut left_bytes) = (vec![], vec![], 0);
-    let mut used = 2;
+    let whole: usize = pieces.iter().map(|piece| piece.json.len() + 1).sum();
+    if whole < max_bytes {
+        let all: Vec<String> = pieces.into_iter().map(|piece| piece.json).collect();
+        return (format!("[{}]", all.join(",")), false);
+    }
+    let mut room = max_bytes.saturating_sub(NOTICE_BYTES);
+    let (mut out, mut left_out, mut truncated) = (vec![], 0, false);
+    let mut later: usize = pieces.iter().map(Piece::least).sum();
     for piece in pieces {
-        if used + piece.json.len() < room {
-            used += piece.json.len() + 1;
-            out.push(piece.json);
+        later -= piece.least();
+        let free = room.saturating_sub(2 + later.min(room / 2));
+        let Some((shown, is_whole)) = piece.within(free) else {
+            left_out += 1;
             continue;
-        }
-        left_bytes += piece.json.len();
-        left_out.push(piece.kind);
-        // The beginning of a text is worth showing if there is room for more than a few words.
-        let room_for_text = room.saturating_sub(used + 64) / 2;
-        if let Some(text) = piece.text.filter(|_| room_for_text > 64) {
-            let head = &text[..text.floor_char_boundary(room_for_text)];
-            let cut = text_value(head).to_string();
-            used += cut.len() + 1;
-            out.push(cut);
-        }
+        };
+        room -= shown.len() + 1;
+        truncated |= !is_whole;
+        out.push(shown);
     }
-    let truncated = !left_out.is_empty();
-    if truncated {
-        out.push(text_value(&notice(&left_out, left_bytes)).to_string());
+    if left_out > 0 {
+        let notice = format!("[truncated: {left_out} more block(s) left out]");
+        out.push(text_block(&notice).to_string());
     }
-    (format!("[{}]", out.join(",")), truncated)
-}
-
-fn notice(kinds: &[String], bytes: usize) -> String {
-    let kind: String = match kinds {
-        [one] if !one.is_empty() => one.chars().take(30).collect(),
-        _ => "content".to_owned(),
-    };
-    format!(
-        "[truncated: {} {kind} block(s) of {bytes} bytes cut or left out]",
-        kinds.len()
-    )
+    (format!("[{}]", out.join(",")), truncated || left_out > 0)
 }
 
 #[cfg(test)]
@@ -301,25 +260,13 @@ mod tests {
     }
 
     #[test]
-    fn the_model_gets_no_base64() {
-        let blob = r#"{"type":"resource","resource":{"uri":"a:b","blob":"QUJD"}}"#;
-        let output = of(&result(&[A, IMAGE, blob], None, false), 1 << 20);
-        assert!(!output.for_model.contains("QUJD"), "{}", output.for_model);
-        assert!(output.for_model.contains("image/png") && output.output.unwrap().contains("QUJD"));
-    }
-
-    #[test]
     fn tool_errors_carry_their_blocks() {
         let output = of(&result(&[A], None, true), 1 << 20);
         let expected = json!({"type": "mcp_tool_execution_error", "content": [
             {"type": "text", "text": "a", "annotations": null, "meta": null}]});
         assert_eq!((output.output, output.error), (None, Some(expected)));
-        assert_eq!(
-            output.for_model,
-            format!(r#"{{"type":"mcp_tool_execution_error","content":[{A}]}}"#)
-        );
         let empty = of(&result(&[], Some("{\"why\":1}"), true), 1 << 20);
-        assert!(empty.for_model.contains("why"), "{}", empty.for_model);
+        assert!(empty.error.unwrap().to_string().contains("why"));
     }
 
     #[test]
@@ -349,9 +296,10 @@ mod tests {
     }
 
     #[test]
-    fn base64_is_kept_whole_or_left_out() {
-        let image = json!({"type": "image", "data": "A".repeat(5000), "mimeType": "x"}).to_string();
-        let text = json!({"type": "text", "text": "t".repeat(5000)}).to_string();
+    fn what_is_too_long_is_cut_or_described_where_it_stood() {
+        let image =
+            json!({"type": "image", "data": "A".repeat(5000), "mimeType": "x/y"}).to_string();
+        let text = json!({"type": "text", "text": "\u{1}é".repeat(2500)}).to_string();
         for is_error in [false, true] {
             let output = of(&result(&[A, &image, &text, A], None, is_error), 1000);
             let array = match &output.error {
@@ -359,10 +307,71 @@ mod tests {
                 Some(error) => error["content"].clone(),
             };
             let shown = array.to_string();
-            assert!(output.truncated && shown.len() <= 1200, "{}", shown.len());
-            assert!(!shown.contains("AAAA") && shown.contains("ttt"), "{shown}");
-            assert!(shown.contains("truncated: 2 content block(s)"), "{shown}");
+            assert!(output.truncated && shown.len() <= 1000, "{}", shown.len());
+            assert!(!shown.contains("AAAA"), "{shown}");
+            let words = array[1]["text"].as_str().unwrap();
+            assert!(
+                words.starts_with("[image, x/y, 3750 bytes; left out"),
+                "{words}"
+            );
+            assert!(
+                array[2]["text"]
+                    .as_str()
+                    .unwrap()
+                    .contains("of 7500 bytes shown]")
+            );
         }
+    }
+
+    #[test]
+    fn blocks_without_room_for_a_description_are_counted() {
+        let image =
+            json!({"type": "image", "data": "A".repeat(500), "mimeType": "x/y"}).to_string();
+        let output = of(&result(&[image.as_str(); 100], None, false), 1000);
+        let text = output.output.unwrap();
+        assert!(text.len() <= 1000 && output.truncated, "{}", text.len());
+        assert!(text.ends_with("more block(s) left out]\"}]"), "{text}");
+        serde_json::from_str::<Value>(&text).unwrap();
+    }
+
+    #[test]
+    fn structured_content_counts_where_there_is_no_text() {
+        let shown = |blocks: &[&str], max| {
+            of(&result(blocks, Some(r#"{"n":1}"#), false), max)
+                .output
+                .unwrap()
+        };
+        assert_eq!(shown(&[A], 1000), "a");
+        let array: Value = serde_json::from_str(&shown(&[IMAGE], 1000)).unwrap();
+        assert_eq!(array[1], json!({"type": "text", "text": "{\"n\":1}"}));
+        assert!(shown(&[], 5).starts_with("[structured content, 7 bytes; left out"));
+    }
+
+    #[test]
+    fn a_long_text_resource_is_cut_and_a_long_blob_described() {
+        let resource = |key: &str| {
+            json!({"type": "resource", "resource": {"uri": "a://b", key: "x".repeat(5000)}})
+                .to_string()
+        };
+        let output = of(
+            &result(&[&resource("text"), &resource("blob")], None, false),
+            1200,
+        );
+        let array: Value = serde_json::from_str(&output.output.unwrap()).unwrap();
+        assert!(
+            array[0]["text"]
+                .as_str()
+                .unwrap()
+                .ends_with("of 5000 bytes shown]"),
+            "{array}"
+        );
+        assert!(
+            array[1]["text"]
+                .as_str()
+                .unwrap()
+                .starts_with("[resource a://b, 3750 bytes; left out"),
+            "{array}"
+        );
     }
 
     #[test]
@@ -371,7 +380,7 @@ mod tests {
             phase: Phase::Total,
         });
         assert_eq!(
-            output.for_model,
+            output.error.unwrap().to_string(),
             r#"{"type":"http_error","code":424,"message":"424: "}"#
         );
     }

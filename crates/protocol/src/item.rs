@@ -335,6 +335,10 @@ pub struct FunctionCallOutput {
     pub call_id: String,
     /// Text or parts.
     pub output: Content,
+    /// The gateway made it of a tool's result: what a model does not take of it is described
+    /// to it, not refused. Never on the wire.
+    #[serde(skip)]
+    pub of_tool: bool,
     /// Unknown fields.
     #[serde(flatten)]
     pub extra: Extra,

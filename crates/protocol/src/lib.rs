@@ -11,6 +11,7 @@ pub mod event;
 pub mod fold;
 pub mod id;
 pub mod item;
+pub mod media;
 pub mod request;
 pub mod response;
 pub mod shallow;

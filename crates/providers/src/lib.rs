@@ -28,6 +28,7 @@ mod envelope;
 mod failure;
 mod head;
 mod json;
+mod media;
 mod openai;
 mod output;
 mod provider;

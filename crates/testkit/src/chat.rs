@@ -29,7 +29,7 @@ pub(crate) async fn answer(body: &Value, mut watch: Watch) -> Response {
 
 fn ask(body: &Value) -> Ask {
     let messages: Vec<&Value> = body["messages"].as_array().into_iter().flatten().collect();
-    let last_user = messages.iter().rposition(|m| m["role"] == "user");
+    let last_user = (0..messages.len()).rfind(|at| is_question(&messages, *at));
     let since = &messages[last_user.map_or(0, |at| at + 1)..];
     Ask {
         model: body["model"].as_str().unwrap_or_default().to_owned(),
@@ -52,6 +52,13 @@ fn ask(body: &Value) -> Ask {
         one_call: body["parallel_tool_calls"] == false,
         among: among(&body["tool_choice"]),
     }
+}
+
+/// A user's message, but for one that only brings what a tool message cannot hold.
+fn is_question(messages: &[&Value], at: usize) -> bool {
+    let is = |at: usize, role: &str| messages[at]["role"] == role;
+    let after_tool = at > 0 && is(at - 1, "tool") && messages[at]["content"].is_array();
+    is(at, "user") && !after_tool
 }
 
 /// `{"type":"function","function":{"name"}}` or `{"type":"allowed_tools","allowed_tools":{"tools"}}`.

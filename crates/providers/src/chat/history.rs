@@ -8,6 +8,7 @@ use super::content::{self, Answer, reject};
 use super::replay;
 use crate::compat::{Replay, Row};
 use crate::digest;
+use crate::media::Takes;
 use crate::output;
 use crate::provider::EncodeError;
 use crate::turn::TurnRequest;
@@ -48,6 +49,7 @@ pub(super) struct Call<'a> {
 
 struct Gather<'a> {
     row: &'a Row,
+    takes: Takes,
     system: Vec<String>,
     entries: Vec<Entry<'a>>,
     notes: Vec<String>,
@@ -57,6 +59,7 @@ struct Gather<'a> {
 pub(super) fn history(row: &Row, turn: &TurnRequest) -> Result<History, EncodeError> {
     let mut gather = Gather {
         row,
+        takes: Takes::chat(row, &turn.model),
         system: turn.instructions.iter().cloned().collect(),
         entries: Vec::new(),
         notes: Vec::new(),
@@ -185,7 +188,10 @@ impl<'a> Gather<'a> {
     }
 
     fn tool_output(&mut self, path: &str, output: &FunctionCallOutput) -> Result<(), EncodeError> {
-        let answer = content::answer(self.row, path, &output.output)?;
+        let answer = match output.of_tool {
+            true => content::answer(self.row, path, &self.takes.fit(&output.output))?,
+            false => content::answer(self.row, path, &output.output)?,
+        };
         if self.answer(&output.call_id, answer) {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 
 use crate::output;
 use crate::turn::TurnRequest;
-use portunus_protocol::item::{Content, Item, Part};
+use portunus_protocol::item::{Content, Item};
 
 /// The open question of a conversation.
 #[derive(Debug, Default)]
@@ -71,11 +71,7 @@ fn plain(content: &Content) -> String {
     match content {
         Content::Text(text) => text.clone(),
         Content::Parts(parts) => {
-            let texts = parts.iter().filter_map(|part| match part {
-                Part::InputText(part) => Some(part.text.as_str()),
-                Part::OutputText(part) => Some(part.text.as_str()),
-                _ => None,
-            });
+            let texts = parts.iter().map(|part| part.in_words(None));
             texts.collect::<Vec<_>>().join("\n")
         }
     }

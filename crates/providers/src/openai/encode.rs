@@ -1,6 +1,7 @@
 //! One turn as the body of a Responses call: stateless, nothing stored there.
 
 use crate::envelope::Envelope;
+use crate::media::Takes;
 use crate::output;
 use crate::provider::EncodeError;
 use crate::schema;
@@ -173,6 +174,7 @@ fn include(turn: &TurnRequest) -> Option<Value> {
 /// reasoning item without it.
 struct History<'a> {
     provider: &'a str,
+    takes: Takes,
     answered: HashSet<&'a str>,
     thoughts: Vec<Value>,
     out: Vec<Value>,
@@ -189,6 +191,7 @@ impl<'a> History<'a> {
         });
         Self {
             provider,
+            takes: Takes::native(&turn.model),
             answered: answered.collect(),
             thoughts: Vec::new(),
             out: Vec::new(),
@@ -216,6 +219,14 @@ impl<'a> History<'a> {
             Item::Message(message) if message.role != "assistant" => {
                 self.drop_thoughts();
                 self.plain(item);
+            }
+            Item::FunctionCallOutput(output) if output.of_tool => {
+                self.drop_thoughts();
+                self.out.push(json!({
+                    "type": "function_call_output",
+                    "call_id": output.call_id,
+                    "output": self.takes.fit(&output.output),
+                }));
             }
             Item::FunctionCallOutput(_) | Item::CustomToolCallOutput(_) => {
                 self.drop_thoughts();

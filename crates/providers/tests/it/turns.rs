@@ -50,7 +50,12 @@ pub(crate) fn read(text: &str) -> (String, TurnRequest) {
         model: written.model,
         stream: true,
         instructions: written.instructions,
-        input: written.input.into_iter().map(Arc::new).collect(),
+        input: written
+            .input
+            .into_iter()
+            .map(marked)
+            .map(Arc::new)
+            .collect(),
         tools: tools.collect(),
         hosted_tools: written.hosted_tools,
         tool_choice: match written.tool_choice.as_deref() {
@@ -65,6 +70,14 @@ pub(crate) fn read(text: &str) -> (String, TurnRequest) {
         turn_index: 0,
     };
     (written.provider, turn)
+}
+
+/// A result that the gateway made is marked by a field in the file.
+fn marked(mut item: Item) -> Item {
+    if let Item::FunctionCallOutput(output) = &mut item {
+        output.of_tool = output.extra.shift_remove("of_tool").is_some();
+    }
+    item
 }
 
 fn options(fields: &Map<String, Value>) -> Options {
