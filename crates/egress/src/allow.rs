@@ -14,7 +14,7 @@ use crate::spelling::{parse_host, parse_port, split_port};
 /// a host (`tools.corp.example`, `127.0.0.1`, `[::1]`) opens only itself, on every port; a host
 /// with a port (`tools.corp.example:8443`) only that port. A host entry never opens another name
 /// that resolves to the same address.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowList {
     networks: Vec<IpNet>,
     hosts: Vec<(Host<String>, Option<u16>)>,

@@ -14,6 +14,7 @@ use crate::connect::{Attempt, ConnectTimer, whole_ms};
 use crate::error::{Phase, SendError};
 use crate::guard::{Forbidden, Rules, Target, Zone};
 use crate::header::strip_hop_by_hop;
+use crate::own::Own;
 use crate::resolve::{GuardedResolver, Lookup, system_lookup};
 use crate::spelling::parse_url;
 
@@ -28,7 +29,7 @@ const MAX_IDLE: Duration = Duration::from_secs(4);
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
 /// What the client is built from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// What callers' MCP servers may reach beyond the public Internet.
     pub mcp_allow: AllowList,
@@ -42,6 +43,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// Most bytes of one body, counted after decompression. Default 64 MiB.
     pub max_body_bytes: usize,
+    /// Where this process itself listens: nothing opens that.
+    pub own: Own,
 }
 
 impl Default for Settings {
@@ -53,6 +56,7 @@ impl Default for Settings {
             first_byte_timeout: Duration::from_secs(300),
             idle_timeout: Duration::from_secs(120),
             max_body_bytes: 64 * 1024 * 1024,
+            own: Own::default(),
         }
     }
 }
@@ -143,6 +147,7 @@ impl Client {
                 Rules {
                     zone,
                     allow: allow.clone(),
+                    own: settings.own.clone(),
                 },
                 settings.connect_timeout,
                 lookup,
@@ -163,6 +168,11 @@ impl Client {
                 settings,
             }),
         })
+    }
+
+    /// What the client was built from.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
     }
 
     /// False when this system has no root certificates: every https call will fail.

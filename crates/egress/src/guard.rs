@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use url::{Host, Url};
 
 use crate::allow::AllowList;
+use crate::own::Own;
 use crate::ranges::{Scope, kind_of};
 
 /// Whose URL it is, and so which rules hold.
@@ -141,6 +142,7 @@ fn is_below(name: &str, suffix: &str) -> bool {
 pub(crate) struct Rules {
     pub(crate) zone: Zone,
     pub(crate) allow: AllowList,
+    pub(crate) own: Own,
 }
 
 impl Rules {
@@ -157,6 +159,12 @@ impl Rules {
 
     /// Judges one address that `target` would be reached at.
     pub(crate) fn check_address(&self, target: &Target, address: IpAddr) -> Result<(), Forbidden> {
+        if self.own.listens_on(address, target.port) {
+            return Err(Forbidden::new(
+                "self",
+                format!("'{}' is this gateway itself.", target.host),
+            ));
+        }
         let listed = self.allow.names(&target.host, target.port);
         if self.allow.opens_address(address) || (listed && target.literal().is_some()) {
             return Ok(());

@@ -52,13 +52,13 @@ use std::sync::{Arc, Mutex};
 /// The gateway: everything that a request needs, shared by all requests of the process.
 pub struct Gateway {
     parts: Parts,
-    opened: opened::OpenedKeys,
+    opened: Arc<opened::OpenedKeys>,
     /// Room for retries.
     budget: Arc<attempts::Budget>,
     /// A fresh name of this process: a request that another one began is not running here.
     process: String,
     /// Idempotency keys whose requests run in this process.
-    running: Mutex<HashSet<String>>,
+    running: Arc<Mutex<HashSet<String>>>,
 }
 
 impl std::fmt::Debug for Gateway {
@@ -73,10 +73,29 @@ impl Gateway {
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
             parts,
-            opened: opened::OpenedKeys::default(),
+            opened: Arc::default(),
             budget: Arc::default(),
             process: portunus_store::new_id(""),
-            running: Mutex::default(),
+            running: Arc::default(),
+        })
+    }
+
+    /// What this gateway is made of.
+    #[must_use]
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// The same gateway with other parts, for the requests to come. Those that run keep the one
+    /// that they began with.
+    #[must_use]
+    pub fn with(&self, parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
+            parts,
+            opened: Arc::clone(&self.opened),
+            budget: Arc::clone(&self.budget),
+            process: self.process.clone(),
+            running: Arc::clone(&self.running),
         })
     }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// The parts of a [`crate::Gateway`].
+#[derive(Clone)]
 pub struct Parts {
     /// The only way out.
     pub client: portunus_egress::Client,

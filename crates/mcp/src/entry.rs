@@ -144,39 +144,29 @@ async fn again(
 }
 
 /// All entries, bounded in number and in bytes; the one that was used longest ago goes first.
+#[derive(Default)]
 pub(crate) struct Entries {
     map: Mutex<HashMap<Key, Arc<Entry>>>,
-    max_entries: usize,
-    max_bytes: usize,
-    /// An entry that was not used for so long holds nothing of use.
-    life: Duration,
 }
 
 impl Entries {
-    pub(crate) fn new(bounds: &Bounds) -> Self {
-        Self {
-            map: Mutex::new(HashMap::new()),
-            max_entries: bounds.max_sessions.max(1),
-            max_bytes: bounds.max_cached_bytes,
-            life: bounds.session_idle.max(bounds.tool_list_ttl),
-        }
-    }
-
-    pub(crate) fn get(&self, key: Key) -> Arc<Entry> {
+    pub(crate) fn get(&self, key: Key, bounds: &Bounds) -> Arc<Entry> {
+        // An entry that was not used for so long holds nothing of use.
+        let life = bounds.session_idle.max(bounds.tool_list_ttl);
         let mut map = lock(&self.map);
         if let Some(entry) = map.get(&key) {
             *lock(&entry.used) = Instant::now();
             return Arc::clone(entry);
         }
-        map.retain(|_, entry| entry.used().elapsed() < self.life);
-        while map.len() >= self.max_entries && drop_oldest(&mut map) {}
+        map.retain(|_, entry| entry.used().elapsed() < life);
+        while map.len() >= bounds.max_sessions.max(1) && drop_oldest(&mut map) {}
         let entry = Arc::new(Entry::new());
         map.insert(key, Arc::clone(&entry));
         entry
     }
 
     /// Notes the size of an entry's list and makes room if all lists together are too large.
-    pub(crate) fn weigh(&self, entry: &Entry, bytes: usize) {
+    pub(crate) fn weigh(&self, entry: &Entry, bytes: usize, bounds: &Bounds) {
         entry.bytes.store(bytes, Ordering::Relaxed);
         let mut map = lock(&self.map);
         let sum = |map: &HashMap<Key, Arc<Entry>>| -> usize {
@@ -184,7 +174,7 @@ impl Entries {
                 .map(|entry| entry.bytes.load(Ordering::Relaxed))
                 .sum()
         };
-        while sum(&map) > self.max_bytes && drop_oldest(&mut map) {}
+        while sum(&map) > bounds.max_cached_bytes && drop_oldest(&mut map) {}
     }
 
     /// Removes `entry`, unless another has taken its place.
@@ -225,26 +215,26 @@ mod tests {
             max_cached_bytes: 100,
             ..Bounds::default()
         };
-        let entries = Entries::new(&bounds);
+        let entries = Entries::default();
         let step = || tokio::time::advance(Duration::from_secs(1));
-        let first = entries.get([1; 32]);
+        let first = entries.get([1; 32], &bounds);
         step().await;
-        entries.get([2; 32]);
+        entries.get([2; 32], &bounds);
         step().await;
-        assert!(Arc::ptr_eq(&first, &entries.get([1; 32])));
+        assert!(Arc::ptr_eq(&first, &entries.get([1; 32], &bounds)));
         step().await;
-        let third = entries.get([3; 32]);
+        let third = entries.get([3; 32], &bounds);
         assert_eq!(entries.len(), 2);
         assert!(
-            Arc::ptr_eq(&first, &entries.get([1; 32])),
+            Arc::ptr_eq(&first, &entries.get([1; 32], &bounds)),
             "the second was older"
         );
         step().await;
-        entries.weigh(&first, 60);
-        entries.weigh(&third, 60);
+        entries.weigh(&first, 60, &bounds);
+        entries.weigh(&third, 60, &bounds);
         assert_eq!(entries.len(), 1);
         tokio::time::advance(bounds.session_idle).await;
-        entries.get([4; 32]);
+        entries.get([4; 32], &bounds);
         assert_eq!(entries.len(), 1, "what lay idle is gone");
     }
 }

@@ -61,7 +61,7 @@ pub struct Pool(Arc<Shared>);
 
 struct Shared {
     wiring: Wiring,
-    entries: Entries,
+    entries: Arc<Entries>,
 }
 
 impl Pool {
@@ -76,7 +76,22 @@ impl Pool {
         };
         Self(Arc::new(Shared {
             wiring,
-            entries: Entries::new(&bounds),
+            entries: Arc::default(),
+        }))
+    }
+
+    /// The same sessions and lists under other bounds and with another way out. What is under
+    /// way goes on as it began.
+    #[must_use]
+    pub fn with(&self, client: Client, bounds: Bounds) -> Self {
+        let wiring = Wiring {
+            client,
+            bounds,
+            ..self.0.wiring.clone()
+        };
+        Self(Arc::new(Shared {
+            wiring,
+            entries: Arc::clone(&self.0.entries),
         }))
     }
 
@@ -110,7 +125,7 @@ impl Pool {
         meter: &mut Meter,
     ) -> Result<Listing, Arc<Fault>> {
         let key = spec.key();
-        let entry = self.0.entries.get(key);
+        let entry = self.0.entries.get(key, self.bounds());
         let mut kept = entry.list.lock().await;
         if let Some(outcome) = kept.as_ref().and_then(|kept| kept.usable(begun)) {
             return outcome;
@@ -129,7 +144,7 @@ impl Pool {
         };
         *kept = Some(crate::entry::Kept::new(listing.clone(), ttl));
         drop(kept);
-        self.0.entries.weigh(&entry, bytes);
+        self.0.entries.weigh(&entry, bytes, self.bounds());
         listing
     }
 
@@ -182,7 +197,7 @@ impl Pool {
         meter: &mut Meter,
     ) -> Result<ToolResult, Failed> {
         let key = spec.key();
-        let entry = self.0.entries.get(key);
+        let entry = self.0.entries.get(key, self.bounds());
         let peer = self.peer(spec);
         let opening = Instant::now() + self.bounds().list_timeout;
         let opened = timeout_at(opening, entry.session(&peer, opening, meter)).await;

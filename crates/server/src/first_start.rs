@@ -19,7 +19,7 @@ pub const ADMIN_TOKEN_FILE: &str = "admin-token";
 const ADMIN_TOKEN_MIN_BYTES: usize = 16;
 
 /// Looks up environment variables; a function so that tests need no real environment.
-pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub type Environment<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
 
 /// A secret, and whether this start made it.
 #[derive(Debug)]

@@ -75,7 +75,7 @@ pub async fn guarded_metrics(
     State(app): State<Shared>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    if !app.settings.listen.ip().is_loopback() {
+    if !app.live().settings.listen.ip().is_loopback() {
         let (mut parts, _) = request.into_parts();
         Admin::from_request_parts(&mut parts, &app)
             .await?

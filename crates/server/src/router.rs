@@ -55,6 +55,7 @@ pub fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(admin::approvals::read))
         .routes(routes!(admin::approvals::approve))
         .routes(routes!(admin::approvals::deny))
+        .routes(routes!(admin::reload::reload))
         // Open to all.
         .routes(routes!(console::landing))
         .routes(routes!(health::livez))
@@ -63,7 +64,7 @@ pub fn documented() -> OpenApiRouter<Shared> {
 
 /// The service of the API listener.
 pub fn api(app: &Shared) -> Router {
-    let documented = match app.settings.metrics.listen {
+    let documented = match app.live().settings.metrics.listen {
         None => documented().routes(routes!(health::guarded_metrics)),
         Some(_) => documented(),
     };

@@ -4,10 +4,11 @@
 use crate::app::Shared;
 use crate::cli::out::complain;
 use crate::in_use::{self, InUse};
+use crate::live::{Live, ms};
 use crate::local::Local;
 use crate::settings::Limits;
-use crate::{router, tls, upkeep};
-use anyhow::{Context, Result};
+use crate::{examine, router, upkeep};
+use anyhow::{Context, Result, anyhow};
 use axum::Router;
 use http::Request;
 use hyper::body::Incoming;
@@ -22,7 +23,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -39,7 +39,7 @@ pub struct Server {
     api: TcpListener,
     metrics: Option<TcpListener>,
     local: Option<Local>,
-    tls: Option<TlsAcceptor>,
+    secure: bool,
     serving: Option<InUse>,
 }
 
@@ -50,16 +50,14 @@ impl Server {
     /// When another gateway serves the data folder, an address cannot be bound or the TLS files
     /// are no good.
     pub async fn bind(app: Shared) -> Result<Self> {
-        let settings = &app.settings;
+        let live = app.live();
+        let settings = &live.settings;
         // Only SQLite is one gateway's alone.
         let serving = match settings.database_url().starts_with("sqlite:") {
             true => Some(in_use::serving(&settings.data_dir)?),
             false => None,
         };
-        let tls = match settings.tls_files() {
-            Some((cert, key)) => Some(tls::acceptor(cert, key)?),
-            None => None,
-        };
+        let tls = examine::acceptor(settings).map_err(|problem| anyhow!(problem.message))?;
         let api = bind(settings.listen, "listen").await?;
         let metrics = match settings.metrics.listen {
             Some(address) => Some(bind(address, "metrics.listen").await?),
@@ -68,12 +66,20 @@ impl Server {
         let local = Local::bind(&settings.data_dir)
             .inspect_err(|error| tracing::warn!(%error, "no socket in the data folder"))
             .ok();
+        let listeners = std::iter::once(&api).chain(&metrics);
+        let own = listeners.filter_map(|listener| listener.local_addr().ok());
+        live.client().settings().own.set(own.collect());
+        let secure = tls.is_some();
+        app.go_live(Live {
+            tls,
+            ..Live::clone(&live)
+        });
         Ok(Self {
             app,
             api,
             metrics,
             local,
-            tls,
+            secure,
             serving,
         })
     }
@@ -99,7 +105,7 @@ impl Server {
     /// # Errors
     /// When the system does not tell the address.
     pub fn base_url(&self) -> std::io::Result<String> {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let scheme = if self.secure { "https" } else { "http" };
         Ok(format!("{scheme}://{}", self.address()?))
     }
 
@@ -111,18 +117,18 @@ impl Server {
         let _until_the_end = self.serving;
         upkeep::start(&app).await;
         let closed = CancellationToken::new();
-        let api = Front::new(router::api(&app), None, &closed, &app);
+        let api = Front::new(router::api(&app), &closed, &app);
         let mut listeners = JoinSet::new();
         if let Some(local) = self.local {
             listeners.spawn(api.clone().serve(local));
         }
         let api = Front {
-            tls: self.tls,
+            secure: self.secure,
             ..api
         };
         listeners.spawn(api.serve(self.api));
         if let Some(listener) = self.metrics {
-            let front = Front::new(router::probes(&app), None, &closed, &app);
+            let front = Front::new(router::probes(&app), &closed, &app);
             listeners.spawn(front.serve(listener));
         }
         stop.cancelled().await;
@@ -146,7 +152,7 @@ pub fn beside(
     listener: TcpListener,
     closed: &CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static {
-    Front::new(router, None, closed, app).serve(listener)
+    Front::new(router, closed, app).serve(listener)
 }
 
 async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener> {
@@ -157,7 +163,7 @@ async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener> {
 
 /// The steps of an orderly end, after the signal.
 async fn drain(app: &Shared, closed: &CancellationToken, listeners: &mut JoinSet<()>) {
-    let shutdown = &app.settings.shutdown;
+    let shutdown = &app.live().settings.shutdown;
     complain(&format!(
         "portunus is ending: {} requests still run; they have {} ms, a second signal ends at once",
         app.metrics.inflight.get(),
@@ -218,28 +224,20 @@ impl Accept for Local {
 #[derive(Clone)]
 struct Front {
     router: Router,
-    builder: Builder<TokioExecutor>,
-    header_timeout: Duration,
     slots: Arc<Semaphore>,
-    tls: Option<TlsAcceptor>,
+    /// Whether it speaks TLS; with which certificate, the live settings say.
+    secure: bool,
     closed: CancellationToken,
     app: Shared,
 }
 
 impl Front {
-    fn new(
-        router: Router,
-        tls: Option<TlsAcceptor>,
-        closed: &CancellationToken,
-        app: &Shared,
-    ) -> Self {
-        let limits = &app.settings.limits;
+    fn new(router: Router, closed: &CancellationToken, app: &Shared) -> Self {
+        let connections = app.live().settings.limits.connections;
         Self {
             router,
-            builder: builder(limits),
-            header_timeout: Duration::from_millis(limits.header_timeout_ms),
-            slots: Arc::new(Semaphore::new(limits.connections)),
-            tls,
+            slots: Arc::new(Semaphore::new(connections)),
+            secure: false,
             closed: closed.clone(),
             app: Arc::clone(app),
         }
@@ -294,28 +292,32 @@ impl Front {
     }
 
     async fn connection<S: Stream>(&self, stream: S, watcher: Watcher) {
-        let Some(tls) = self.tls.clone() else {
-            return self.http(stream, watcher).await;
+        let live = self.app.live();
+        let (limits, tls) = (&live.settings.limits, live.tls.as_ref());
+        let Some(tls) = tls.filter(|_| self.secure) else {
+            return self.http(stream, watcher, limits).await;
         };
-        match tokio::time::timeout(self.header_timeout, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.http(stream, watcher).await,
+        let handshake = tls.accept(stream);
+        match tokio::time::timeout(ms(limits.header_timeout_ms), handshake).await {
+            Ok(Ok(stream)) => self.http(stream, watcher, limits).await,
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake timed out"),
         }
     }
 
-    async fn http<S: Stream>(&self, stream: S, watcher: Watcher) {
+    async fn http<S: Stream>(&self, stream: S, watcher: Watcher, limits: &Limits) {
         let spoke = Arc::new(Notify::new());
         let service = service_fn(|request: Request<Incoming>| {
             spoke.notify_one();
             self.router.clone().oneshot(request)
         });
-        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
+        let builder = builder(limits);
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::select! {
             ended = watcher.watch(connection) => if let Err(error) = ended {
                 tracing::debug!(error, "connection failed");
             },
-            () = silent(&spoke, self.header_timeout) => {
+            () = silent(&spoke, ms(limits.header_timeout_ms)) => {
                 tracing::debug!("no request within the header timeout");
             }
         }

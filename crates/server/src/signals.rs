@@ -1,16 +1,17 @@
-//! The signals that end the process.
+//! The signals that end the process, and the one that reloads its settings.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGTERM and SIGINT. From its making on, neither ends the process by itself.
+/// SIGTERM, SIGINT and SIGHUP. From its making on, none ends the process by itself.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
-    /// Takes the two signals over.
+    /// Takes the signals over.
     ///
     /// # Errors
     /// When the system refuses.
@@ -19,14 +20,26 @@ impl Signals {
         Ok(Self {
             terminate,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    /// Waits for the next of either.
+    /// Waits for SIGTERM or SIGINT.
     pub async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Waits for SIGTERM or SIGINT; does `work` at each SIGHUP that comes before.
+    pub async fn next_but(&mut self, work: impl AsyncFn()) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => work().await,
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a running gateway does about its database beside the requests: it notes at the start
 //! which tool calls a dead process has left open, and removes what has run out of time.
 
-use crate::app::App;
+use crate::app::Shared;
 use jiff::Timestamp;
 use portunus_store::{Store, StoreError};
 use std::sync::Arc;
@@ -17,18 +17,22 @@ const DAY_MS: i64 = 86_400_000;
 
 /// Starts the work; it ends when the end of the process begins. Returns when what must be done
 /// before the first request is done.
-pub async fn start(app: &App) {
+pub async fn start(app: &Shared) {
     let store = Arc::clone(&app.store);
     sweep(store.as_ref()).await;
     let ending = app.life.draining.clone();
-    let journal_ms = i64::from(app.settings.state.response_days) * DAY_MS;
-    let log_days = app.settings.log.retention_days;
+    let weak = Arc::downgrade(app);
     app.tasks.spawn(async move {
         let work = async {
             let mut ticks = tokio::time::interval(PAUSE);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
+                let Some(live) = weak.upgrade().map(|app| app.live()) else {
+                    return;
+                };
+                let journal_ms = i64::from(live.settings.state.response_days) * DAY_MS;
+                let log_days = live.settings.log.retention_days;
                 let removed = prune(store.as_ref(), journal_ms).await;
                 if let Err(error) = removed.and(prune_logs(store.as_ref(), log_days).await) {
                     tracing::warn!(%error, "expired rows could not be removed");

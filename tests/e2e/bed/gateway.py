@@ -43,9 +43,12 @@ class Gateway:
         if admin_token:
             settings["PORTUNUS_ADMIN_TOKEN"] = admin_token
         self.admin_token = admin_token
-        self.env = clean_environment({**settings, **(env or {})})
+        given = {**settings, **(env or {})}
+        self.env = clean_environment({name: value for name, value in given.items() if value is not None})
         self.process = Process([portunus_binary(), *arguments], self.log_file, env=self.env)
-        self.url = self.process.wait_for(r"https?://127\.0\.0\.1:\d+").group(0)
+        # A listener on all addresses is reached by loopback too.
+        shown = self.process.wait_for(r"https?://(127\.0\.0\.1|0\.0\.0\.0):\d+").group(0)
+        self.url = shown.replace("0.0.0.0", "127.0.0.1")
         self.process.wait_for_port(int(self.url.rsplit(":", 1)[1]))
         self.http = httpx.Client(base_url=self.url, timeout=60)
         self.key = None

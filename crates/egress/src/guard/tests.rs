@@ -3,6 +3,7 @@ use crate::spelling::parse_url;
 
 fn rules(zone: Zone, allow: &[&str]) -> Rules {
     Rules {
+        own: Own::default(),
         zone,
         allow: AllowList::parse(allow).unwrap(),
     }
@@ -289,4 +290,19 @@ fn listed_means_by_name_or_by_literal() {
     ));
     assert!(!listed(&["10.0.0.0/8"], "https://mcp.example/"));
     assert!(!listed(&[], "https://mcp.example/"));
+}
+
+#[test]
+fn nothing_opens_the_way_to_the_gateway_itself() {
+    for zone in [Zone::Mcp, Zone::Provider] {
+        for entry in ["127.0.0.0/8", "127.0.0.1", "127.0.0.1:8787"] {
+            let rules = rules(zone, &[entry]);
+            rules.own.set(vec!["127.0.0.1:8787".parse().unwrap()]);
+            let refused = |url: &str| rules.check_url(&Url::parse(url).unwrap()).err();
+            let itself = refused("http://127.0.0.1:8787/mcp").unwrap();
+            assert_eq!(itself.reason, "self", "{zone:?} {entry}");
+            let beside = refused("http://127.0.0.1:8788/mcp");
+            assert!(beside.is_none_or(|refused| refused.reason != "self"));
+        }
+    }
 }

@@ -157,7 +157,7 @@ async fn decision(ask: &Ask, request: Request) -> Result<DecisionBody, Refusal> 
     if body.is_end_stream() && !parts.headers.contains_key(header::CONTENT_TYPE) {
         return Ok(DecisionBody::default());
     }
-    body::json_object(&parts.headers, body, &ask.app.settings.limits).await
+    body::json_object(&parts.headers, body, &ask.app.live().settings.limits).await
 }
 
 async fn detail(app: &App, workspace_id: &str, id: &str) -> Answer {
@@ -196,7 +196,7 @@ fn shape(app: &App, row: &ApprovalRow) -> Value {
         "response_id": row.response_id, "server_label": row.server_label,
         "server_url": row.server_url, "tool": row.tool, "tool_digest": row.tool_digest,
         // As much as the log would keep; null below the level `redacted`.
-        "arguments": app.gateway.as_kept(&row.arguments),
+        "arguments": app.live().gateway.as_kept(&row.arguments),
         "reason": row.reason, "decided_at": at(row.decided_at_ms), "decided_by": row.decided_by,
         "used_at": at(row.used_at_ms),
     })

@@ -33,7 +33,8 @@ pub(super) fn custom_host(
     }
     let wrong = |message: String| Refusal::field("custom_host", code::VALUE, message);
     let url = portunus_egress::parse_url(text).map_err(|e| wrong(e.to_string()))?;
-    app.client
+    app.live()
+        .client()
         .check(Zone::Provider, &url)
         .map_err(|e| wrong(e.to_string()))?;
     if url.query().is_some() || url.fragment().is_some() {
@@ -53,7 +54,7 @@ pub(super) fn custom_host(
 /// have a certificate of that name.
 fn may_name(app: &App, admin: &Admin, url: &Url) -> bool {
     admin.sees_all()
-        || app.client.is_allow_listed(Zone::Provider, url)
+        || app.live().client().is_allow_listed(Zone::Provider, url)
         || app.public_only.check(Zone::Mcp, url).is_ok()
 }
 

@@ -8,6 +8,7 @@ pub mod log_filter;
 pub mod log_shape;
 pub mod log_stream;
 pub mod logs;
+pub mod reload;
 pub mod virtual_keys;
 pub mod workspaces;
 
@@ -81,7 +82,7 @@ impl Ask {
     /// As [`body::json_object`].
     async fn body<T: DeserializeOwned>(&self, request: Request) -> Result<T, Refusal> {
         let (parts, body) = request.into_parts();
-        body::json_object(&parts.headers, body, &self.app.settings.limits).await
+        body::json_object(&parts.headers, body, &self.app.live().settings.limits).await
     }
 }
 

@@ -174,7 +174,8 @@ fn unstored(slug: &str, provider: &str, masked: &str, source: &str) -> Value {
 /// workspace's alone.
 fn all_unstored(app: &App, workspace_id: &str) -> Vec<Value> {
     let own = workspace_id == DEFAULT_WORKSPACE_ID;
-    let keys = app.environment_keys.iter().filter(|_| own);
+    let live = app.live();
+    let keys = live.environment_keys().iter().filter(|_| own);
     let mut items: Vec<Value> = keys
         .map(|key| {
             unstored(

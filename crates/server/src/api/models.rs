@@ -32,6 +32,6 @@ pub async fn list(
     caller.require(&["models.list", "completions.write"])?;
     let place = app.admission.enter(&app.metrics)?;
     let call = call(marks, caller, headers, Bytes::new());
-    let reply = app.gateway.models(&call).await;
+    let reply = app.live().gateway.models(&call).await;
     Ok(reply::with_place(reply, place, &app.life))
 }

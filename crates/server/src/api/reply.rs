@@ -18,8 +18,8 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -31,13 +31,14 @@ const EVENT_MAX_BYTES: usize = 32 << 20;
 /// How many model requests may be at work.
 #[derive(Debug)]
 pub struct Admission {
-    places: Arc<Semaphore>,
+    most: AtomicUsize,
+    taken: Arc<AtomicUsize>,
 }
 
 /// A place among the requests at work; given back when dropped.
 #[derive(Debug)]
 pub struct Place {
-    _permit: OwnedSemaphorePermit,
+    taken: Arc<AtomicUsize>,
     inflight: Gauge,
 }
 
@@ -46,8 +47,14 @@ impl Admission {
     #[must_use]
     pub fn new(places: usize) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(places)),
+            most: AtomicUsize::new(places),
+            taken: Arc::default(),
         }
+    }
+
+    /// Room for another number of requests; those at work stay.
+    pub fn allow(&self, places: usize) {
+        self.most.store(places, Ordering::Relaxed);
     }
 
     /// Takes a place.
@@ -55,20 +62,24 @@ impl Admission {
     /// # Errors
     /// 503 with `retry-after` when all are taken.
     pub fn enter(&self, metrics: &Metrics) -> Result<Place, Refusal> {
-        let permit = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
-            metrics.shed("concurrency");
-            Refusal::busy("Too many requests are at work (setting limits.concurrency). Try again.")
-        })?;
-        metrics.inflight.inc();
-        Ok(Place {
-            _permit: permit,
+        // Dropped, and so given back, when it is one too many.
+        let place = Place {
+            taken: Arc::clone(&self.taken),
             inflight: metrics.inflight.clone(),
-        })
+        };
+        metrics.inflight.inc();
+        if self.taken.fetch_add(1, Ordering::Relaxed) < self.most.load(Ordering::Relaxed) {
+            return Ok(place);
+        }
+        metrics.shed("concurrency");
+        let message = "Too many requests are at work (setting limits.concurrency). Try again.";
+        Err(Refusal::busy(message))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
         self.inflight.dec();
     }
 }

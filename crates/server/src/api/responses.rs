@@ -6,6 +6,7 @@ use crate::api::reply::Place;
 use crate::app::{App, Shared};
 use crate::auth::Caller;
 use crate::body;
+use crate::live::Live;
 use crate::marks::Marks;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -37,12 +38,14 @@ pub async fn create(
     request: Request,
 ) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
-    let taken = take(&app, &caller, &parts.headers, body).await;
+    // Once: a reload meanwhile is for the next request.
+    let live = app.live();
+    let taken = take(&app, &live, &caller, &parts.headers, body).await;
     let (place, body) =
         taken.inspect_err(|refusal| unserved::file(&app, &marks, &caller.principal, refusal))?;
     let call = call(marks, caller, parts.headers, body);
     tokio::select! {
-        reply = app.gateway.responses(call) => Ok(reply::with_place(reply, place, &app.life)),
+        reply = live.gateway.responses(call) => Ok(reply::with_place(reply, place, &app.life)),
         () = app.life.cut.cancelled() => Err(reply::cut()),
     }
 }
@@ -50,12 +53,13 @@ pub async fn create(
 /// A place among the requests at work, and the body.
 async fn take(
     app: &App,
+    live: &Live,
     caller: &Caller,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(Place, Bytes), Refusal> {
     caller.require(&["completions.write"])?;
     let place = app.admission.enter(&app.metrics)?;
-    let body = body::json_bytes(headers, body, &app.settings.limits).await?;
+    let body = body::json_bytes(headers, body, &live.settings.limits).await?;
     Ok((place, body))
 }

@@ -43,7 +43,8 @@ pub async fn retrieve(
     caller.require(&SCOPES)?;
     let stream = parameter(&uri, "stream", "a boolean")?.unwrap_or(false);
     parameter::<u64>(&uri, "starting_after", "an integer")?;
-    let answer = app.gateway.retrieve(&caller.principal, &id, stream);
+    let gateway = &app.live().gateway;
+    let answer = gateway.retrieve(&caller.principal, &id, stream);
     placed(&app, answer).await
 }
 
@@ -66,7 +67,8 @@ pub async fn delete(
     Path(id): Path<String>,
 ) -> Result<Response, Refusal> {
     caller.require(&SCOPES)?;
-    placed(&app, app.gateway.delete_response(&caller.principal, &id)).await
+    let gateway = &app.live().gateway;
+    placed(&app, gateway.delete_response(&caller.principal, &id)).await
 }
 
 /// Cancels a response that runs in the background: there are none yet, so that every response
@@ -89,7 +91,8 @@ pub async fn cancel(
     Path(id): Path<String>,
 ) -> Result<Response, Refusal> {
     caller.require(&SCOPES)?;
-    placed(&app, app.gateway.cancel(&caller.principal, &id)).await
+    let gateway = &app.live().gateway;
+    placed(&app, gateway.cancel(&caller.principal, &id)).await
 }
 
 /// Lists what the model was given for a response, the responses before it included.
@@ -124,7 +127,8 @@ pub async fn input_items(
         order: text(&uri, "order"),
         after: text(&uri, "after"),
     };
-    placed(&app, app.gateway.input_items(&caller.principal, &id, page)).await
+    let gateway = &app.live().gateway;
+    placed(&app, gateway.input_items(&caller.principal, &id, page)).await
 }
 
 /// The answer, if there is a place for the request among those at work.

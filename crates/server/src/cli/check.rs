@@ -1,28 +1,19 @@
 //! `portunus check`: would the gateway start with these settings?
 
-use super::out::{chain, complain};
+use super::out::{Out, complain};
 use super::{Global, environment};
-use crate::settings::{self, Problem, Settings};
-use crate::{first_start, tls};
-use anyhow::Result;
-use portunus_store::PEPPER;
+use crate::examine;
+use crate::settings::{Problem, Problems, Settings};
+use anyhow::{Error, Result};
 use serde_json::json;
 use std::process::ExitCode;
 
 /// Prints every problem; the exit code is 1 when there is one.
 pub(super) async fn run(global: &Global) -> Result<ExitCode> {
     let out = global.out();
-    let (problems, good) = match examine(global).await {
-        Ok(good) => (Vec::new(), Some(good)),
-        Err(problems) => (problems, None),
-    };
-    let Some((settings, file)) = good else {
-        if out.is_json() {
-            out.json(&json!({"ok": false, "problems": problems}));
-        } else {
-            complain(&settings::Problems(problems).to_string());
-        }
-        return Ok(ExitCode::FAILURE);
+    let (settings, file) = match examined(global).await {
+        Ok(good) => good,
+        Err(error) => return Ok(bad(out, &problems_of(&error))),
     };
     if out.is_json() {
         out.json(&json!({"ok": true, "problems": [], "settings": settings}));
@@ -32,24 +23,29 @@ pub(super) async fn run(global: &Global) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The settings and where they come from, or what is wrong.
-async fn examine(global: &Global) -> Result<(Settings, String), Vec<Problem>> {
-    let sources = global
-        .sources()
-        .map_err(|error| vec![Problem::new("", chain(&error))])?;
-    let settings = settings::load(&sources).map_err(|problems| problems.0)?;
-    let mut problems = Vec::new();
-    if let Some((cert, key)) = settings.tls_files()
-        && let Err(error) = tls::acceptor(cert, key)
-    {
-        problems.push(Problem::new("tls", chain(&error)));
+/// Prints problems.
+pub(super) fn bad(out: Out, problems: &[Problem]) -> ExitCode {
+    if out.is_json() {
+        out.json(&json!({"ok": false, "problems": problems}));
+    } else {
+        complain(&Problems(problems.to_vec()).to_string());
     }
-    if let Err(error) = keys(&settings).await {
-        problems.push(Problem::new("", chain(&error)));
+    ExitCode::FAILURE
+}
+
+/// The problems that an error tells of.
+pub(super) fn problems_of(error: &Error) -> Vec<Problem> {
+    match error.downcast_ref::<Problems>() {
+        Some(problems) => problems.0.clone(),
+        None => vec![examine::problem("", error)],
     }
-    if !problems.is_empty() {
-        return Err(problems);
-    }
+}
+
+/// The settings and where they come from.
+async fn examined(global: &Global) -> Result<(Settings, String)> {
+    let sources = global.sources()?;
+    let settings = examine::examine(&sources, &environment)?.settings;
+    master_key(&settings).await?;
     let file = sources.file.map_or_else(
         || "no settings file".to_owned(),
         |(path, _)| path.display().to_string(),
@@ -61,22 +57,16 @@ async fn examine(global: &Global) -> Result<(Settings, String), Vec<Problem>> {
 ///
 /// # Errors
 /// As the start would have them.
-async fn keys(settings: &Settings) -> Result<()> {
-    let ring = first_start::existing_master_key(&settings.data_dir, &environment)?;
-    let Some(ring) = ring else {
-        return Ok(());
-    };
+async fn master_key(settings: &Settings) -> Result<()> {
     let default_place = settings.database.is_none();
     if !default_place || !settings.data_dir.join("portunus.db").is_file() {
+        crate::first_start::existing_master_key(&settings.data_dir, &environment)?;
         return Ok(());
     }
     let store = portunus_store::open(&settings.database_url()).await?;
-    let outcome = match store.vault_meta(PEPPER).await? {
-        Some(_) => first_start::unlock(settings, store.as_ref(), ring)
-            .await
-            .map(drop),
-        None => Ok(()),
-    };
+    let outcome = examine::master_key(settings, store.as_ref(), &environment).await;
     store.close().await;
     outcome
+        .map(drop)
+        .map_err(|problem| Problems(vec![problem]).into())
 }

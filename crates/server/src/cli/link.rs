@@ -6,6 +6,7 @@ use super::out::Out;
 use super::serve::announce;
 use super::{Global, environment};
 use crate::app::{App, Shared};
+use crate::settings::Settings;
 use crate::{first_start, local, router};
 use anyhow::{Context, Result, bail};
 use axum::Router;
@@ -79,6 +80,25 @@ impl Link {
         outcome.map(|()| ExitCode::SUCCESS)
     }
 
+    /// As [`Link::through`], but only with a gateway that runs.
+    ///
+    /// # Errors
+    /// As there, and when none runs.
+    pub(super) async fn to_running(
+        global: &Global,
+        work: impl AsyncFnOnce(&Self) -> Result<()>,
+    ) -> Result<()> {
+        let settings = global.settings()?;
+        match Self::running(&settings).await? {
+            Some(link) => work(&link).await,
+            None => bail!(
+                "no gateway runs on {} or {}",
+                settings.data_dir.display(),
+                settings.listen
+            ),
+        }
+    }
+
     /// Finds the gateway that the options name.
     ///
     /// # Errors
@@ -86,23 +106,8 @@ impl Link {
     /// cannot be opened.
     async fn open(global: &Global) -> Result<Self> {
         let settings = global.settings()?;
-        if let Some(to) = running(
-            settings.listen,
-            settings.tls_files().is_some(),
-            &settings.data_dir,
-        )
-        .await?
-        {
-            let token = first_start::existing_admin_token(&settings.data_dir, &environment)?;
-            let token = token.with_context(|| {
-                format!(
-                    "a gateway runs on {}, but {} holds no admin token: pass its --data-dir, \
-                     or set PORTUNUS_ADMIN_TOKEN",
-                    settings.listen,
-                    settings.data_dir.display()
-                )
-            })?;
-            return Ok(Self { token, to });
+        if let Some(link) = Self::running(&settings).await? {
+            return Ok(link);
         }
         let data_dir = settings.data_dir.clone();
         let app = App::build(settings, &environment).await?;
@@ -115,6 +120,24 @@ impl Link {
         })
     }
 
+    /// The way to the gateway that runs, if one does.
+    async fn running(settings: &Settings) -> Result<Option<Self>> {
+        let tls = settings.tls_files().is_some();
+        let Some(to) = running(settings.listen, tls, &settings.data_dir).await? else {
+            return Ok(None);
+        };
+        let token = first_start::existing_admin_token(&settings.data_dir, &environment)?;
+        let token = token.with_context(|| {
+            format!(
+                "a gateway runs on {}, but {} holds no admin token: pass its --data-dir, \
+                 or set PORTUNUS_ADMIN_TOKEN",
+                settings.listen,
+                settings.data_dir.display()
+            )
+        })?;
+        Ok(Some(Self { token, to }))
+    }
+
     /// One call; the answer's JSON.
     ///
     /// # Errors
@@ -125,6 +148,20 @@ impl Link {
         path: &str,
         body: Option<Value>,
     ) -> Result<Value> {
+        let (status, value) = self.exchange(method, path, body).await?;
+        Self::good(status, value)
+    }
+
+    /// One call; the answer's status and JSON.
+    ///
+    /// # Errors
+    /// When the gateway goes away, and when its answer is no JSON.
+    pub(super) async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<(StatusCode, Value)> {
         let (status, bytes) = match &self.to {
             To::Socket { data_dir } => {
                 let request = self.request(method, path, body)?;
@@ -151,6 +188,14 @@ impl Link {
         };
         let value: Value = serde_json::from_slice(&bytes)
             .with_context(|| format!("{status}: the answer is no JSON"))?;
+        Ok((status, value))
+    }
+
+    /// The answer of a call that must succeed.
+    ///
+    /// # Errors
+    /// With the API's own message when it refused.
+    pub(super) fn good(status: StatusCode, value: Value) -> Result<Value> {
         if status.is_success() {
             return Ok(value);
         }

@@ -11,6 +11,7 @@ mod key;
 mod link;
 mod logs;
 pub mod out;
+mod reload;
 mod schema;
 mod serve;
 mod vault;
@@ -86,6 +87,8 @@ enum Command {
     Demo(demo::Args),
     /// Check the settings; print every problem with its place
     Check,
+    /// Have the running gateway read its settings anew; print what has changed
+    Reload,
     /// About the settings file
     Config {
         #[command(subcommand)]
@@ -220,6 +223,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Serve => serve::run(global).await,
         Command::Demo(args) => demo::run(global, &args).await,
         Command::Check => check::run(global).await,
+        Command::Reload => reload::run(global).await,
         Command::Config {
             command: ConfigCommand::Schema,
         } => schema::run(),

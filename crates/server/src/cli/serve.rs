@@ -3,36 +3,50 @@
 use super::out::complain;
 use super::{Global, environment};
 use crate::app::{App, Made};
+use crate::reload::{Origin, reload};
 use crate::server::Server;
 use crate::signals::Signals;
 use crate::{dump, first_start, telemetry};
 use anyhow::Result;
 use secrecy::{ExposeSecret, SecretString};
 use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Runs the gateway until a signal.
 pub(super) async fn run(global: &Global) -> Result<ExitCode> {
     let settings = global.settings()?;
-    telemetry::start(&settings.log);
+    let log_level = telemetry::start(&settings.log);
     if !settings.core_dumps {
         dump::forbid();
     }
     let mut signals = Signals::new()?;
-    let app = App::build(settings, &environment).await?;
+    let again = global.clone();
+    let origin = Origin {
+        sources: Box::new(move || again.sources()),
+        environment: Arc::new(environment),
+        log_level,
+        turn: Mutex::default(),
+    };
+    let app = App::from_origin(settings, origin).await?;
     let server = Server::bind(app.clone()).await?;
     let first_key = app.first_api_key().await?;
     greet(&app, first_key.as_ref());
     complain(&format!(
         "portunus is ready on {} (data in {})",
         server.base_url()?,
-        app.settings.data_dir.display()
+        app.live().settings.data_dir.display()
     ));
     let (stop, now) = (CancellationToken::new(), CancellationToken::new());
     let mut running = JoinSet::new();
     running.spawn(server.run(stop.clone(), now.clone()));
-    signals.next().await;
+    let anew = async || {
+        // Said in the log.
+        let _report = reload(&app).await;
+    };
+    signals.next_but(anew).await;
     stop.cancel();
     tokio::select! {
         _ended = running.join_next() => {}
@@ -47,7 +61,7 @@ pub(super) async fn run(global: &Global) -> Result<ExitCode> {
 /// Shows, once, what this start made.
 fn greet(app: &App, first_key: Option<&SecretString>) {
     announce(&app.made);
-    for warning in first_start::open_secrets(&app.settings.data_dir) {
+    for warning in first_start::open_secrets(&app.live().settings.data_dir) {
         complain(&warning);
     }
     if let Some(key) = first_key {
@@ -57,8 +71,9 @@ fn greet(app: &App, first_key: Option<&SecretString>) {
         ));
         complain("  Send it as x-portkey-api-key; `portunus key create` makes more.");
     }
-    let keys: Vec<&str> = app
-        .environment_keys
+    let live = app.live();
+    let keys: Vec<&str> = live
+        .environment_keys()
         .iter()
         .map(|key| key.provider.as_str())
         .collect();

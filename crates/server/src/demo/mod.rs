@@ -313,7 +313,8 @@ async fn detail(app: &App, id: &str) -> Result<Value> {
 
 /// What to try with a real model.
 fn try_next(out: Out, running: &Running) {
-    let data_dir = running.app.settings.data_dir.display();
+    let live = running.app.live();
+    let data_dir = live.settings.data_dir.display();
     let listen = running.base.trim_start_matches("http://");
     let with = format!("--data-dir {data_dir} --listen {listen}");
     let program = program();
@@ -324,9 +325,8 @@ fn try_next(out: Out, running: &Running) {
     ));
 
     out.line(&out.dim("  # a real provider"));
-    let found = running
-        .app
-        .environment_keys
+    let found = live
+        .environment_keys()
         .iter()
         .any(|key| key.provider == "openai");
     if !found {

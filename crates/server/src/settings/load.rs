@@ -45,7 +45,7 @@ impl Given {
 }
 
 /// One thing that is wrong with the settings.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Problem {
     /// The field, `limits.body_bytes`; empty for the whole file.
     pub path: String,

@@ -54,6 +54,7 @@ fn table() -> BTreeMap<&'static str, Guard> {
         ),
         ("GET /v1/admin/workspaces", Guard::Token),
         ("POST /v1/admin/workspaces", Guard::Token),
+        ("POST /v1/portunus/reload", Guard::Token),
         ("GET /v1/logs", Guard::Admin("logs.list")),
         ("GET /v1/logs/{id}", Guard::Admin("logs.view")),
         ("GET /v1/portunus/logs/stream", Guard::Admin("logs.list")),
