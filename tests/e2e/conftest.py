@@ -123,6 +123,12 @@ def node():
     return "PORTUNUS_TEST_NODE_MODULES" in os.environ
 
 
+@pytest.fixture
+def need_node_sdk():
+    """Skips where Node or its packages are missing."""
+    need_node()
+
+
 def need_node():
     if "PORTUNUS_TEST_NODE_MODULES" not in os.environ:
         pytest.skip("Node or its packages are not installed")

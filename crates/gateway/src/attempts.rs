@@ -202,6 +202,21 @@ impl Attempt {
         Ok(body)
     }
 
+    /// As [`Self::overridden`], with these fields alone.
+    pub(crate) fn overridden_among<'a>(
+        &'a self,
+        body: &Shallow<'a>,
+        fields: &[&str],
+    ) -> Result<Shallow<'a>, Error> {
+        let mut body = body.clone();
+        for (key, value) in &self.params {
+            if fields.contains(&key.as_str()) {
+                body.set_value(key, value)?;
+            }
+        }
+        Ok(body)
+    }
+
     fn open(&self) -> Result<&Target, Error> {
         self.target
             .as_ref()

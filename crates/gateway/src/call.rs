@@ -26,6 +26,8 @@ pub struct Principal {
 /// One request of the data plane.
 #[derive(Debug)]
 pub struct Call {
+    /// The path that is called, as the log names it.
+    pub endpoint: &'static str,
     /// Who calls.
     pub principal: Principal,
     /// The headers as received; the gateway key is already taken out.
@@ -60,6 +62,7 @@ pub(crate) fn test_call(headers: &[(&str, &str)]) -> Call {
         );
     }
     Call {
+        endpoint: "/v1/responses",
         principal: Principal::default(),
         headers: map,
         body: Bytes::new(),

@@ -14,6 +14,7 @@ mod error;
 mod front;
 mod history;
 mod idempotency;
+mod input_tokens;
 mod journal;
 mod lists;
 mod models;
@@ -37,6 +38,7 @@ mod tool_loop;
 mod turn;
 
 pub use call::{Call, Principal, Reply, ReplyBody};
+pub use input_tokens::INPUT_TOKENS;
 pub use policy::{Bounds, EnvironmentKey, McpExecution, Parts, PayloadLevel, Policy};
 pub use price::{PriceError, Prices};
 pub use record::Observer;
@@ -119,48 +121,57 @@ impl Gateway {
     }
 
     async fn serve(self: &Arc<Self>, call: &Call, record: &mut Record) -> Result<Served, Error> {
+        let read = self.read(call, record).await?;
+        let plan = plan::decide(
+            read.route.targets(),
+            &read.head,
+            &read.servers,
+            read.execution,
+            read.context.is_ours(),
+        )?;
+        record.planned(plan, !read.servers.is_empty());
+        match plan {
+            Plan::PassThrough => {
+                let (head, context) = (&read.head, &read.context);
+                let relay = self.relay(call, head, context, &read.route, record).await?;
+                Ok(Served::PassThrough(relay))
+            }
+            Plan::ToolLoop => {
+                let stream = read.head.stream;
+                let job = tool_loop::Job::new(self, call, read, record).await?;
+                Ok(Served::Loop(Box::new(job), stream))
+            }
+        }
+    }
+
+    /// Reads a request up to the point where it is planned: everything that can be refused
+    /// without asking anybody.
+    async fn read<'a>(&self, call: &'a Call, record: &mut Record) -> Result<Read<'a>, Error> {
         let head = Head::parse(&call.body)?;
         servers::refuse_many(&head, self.parts.bounds.max_servers)?;
         record.asked(&head);
         let input = front::peek(&head);
         front::refuse_unbuilt(&head, &input)?;
         let config = config::Config::of(call)?;
-        let route = self.route(&head.model, call, &config, record).await?;
-        let servers = servers::of(&head, &call.principal.workspace_id, self)?;
-        let context = state::Context::find(self, call, &head, &input).await?;
-        let execution = self.execution(&config);
-        let plan = plan::decide(
-            route.targets(),
-            &head,
-            &servers,
-            execution,
-            context.is_ours(),
-        )?;
-        record.planned(plan, !servers.is_empty());
-        match plan {
-            Plan::PassThrough => {
-                let relay = self.relay(call, &head, &context, &route, record).await?;
-                Ok(Served::PassThrough(relay))
-            }
-            Plan::ToolLoop => {
-                let request = tool_loop::Request {
-                    call,
-                    head: &head,
-                    route,
-                    servers,
-                    context,
-                };
-                let job = tool_loop::Job::new(self, request, record).await?;
-                Ok(Served::Loop(Box::new(job), head.stream))
-            }
-        }
+        Ok(Read {
+            route: self.route(&head.model, call, &config, record).await?,
+            servers: servers::of(&head, &call.principal.workspace_id, self)?,
+            context: state::Context::find(self, call, &head, &input).await?,
+            execution: config
+                .mcp_execution
+                .unwrap_or(self.parts.policy.mcp_execution),
+            head,
+        })
     }
+}
 
-    fn execution(&self, config: &config::Config) -> McpExecution {
-        config
-            .mcp_execution
-            .unwrap_or(self.parts.policy.mcp_execution)
-    }
+/// A request that was read and may be served.
+struct Read<'a> {
+    head: Head<'a>,
+    route: Arc<attempts::Route>,
+    servers: Vec<servers::Server>,
+    context: state::Context,
+    execution: McpExecution,
 }
 
 enum Served {

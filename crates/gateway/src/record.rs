@@ -536,7 +536,7 @@ fn row_of(call: &Call, parts: &Parts) -> RequestRow {
         parent_span_id: text("x-portkey-parent-span-id"),
         span_name: text("x-portkey-span-name"),
         request_id: call.request_id.clone(),
-        endpoint: "/v1/responses".to_owned(),
+        endpoint: call.endpoint.to_owned(),
         method: "POST".to_owned(),
         api_key_id: call.principal.api_key_id.clone(),
         api_key_name: call.principal.api_key_name.clone(),

@@ -1,7 +1,6 @@
 //! The one loop: list the tools, ask the model, run what it calls, ask again. A call without
 //! MCP tools is the loop with one turn.
 
-use crate::Gateway;
 use crate::answers::{self, Answered, digest_of};
 use crate::attempts::{Attempt, Route};
 use crate::call::{Call, Principal};
@@ -15,7 +14,7 @@ use crate::servers::Server;
 use crate::sink::{Ending, Last, Sink};
 use crate::state::{Context, Keep, Notes};
 use crate::turn::{self, Frame, Outcome};
-use crate::{front, history, lists};
+use crate::{Gateway, Read, front, history, lists};
 use bytes::Bytes;
 use portunus_mcp::Inventory;
 use portunus_protocol::error::{ErrorBody, kind};
@@ -30,15 +29,6 @@ use tokio::sync::mpsc;
 mod offer;
 
 use offer::{Offered, client_tool, client_tool_name, described, hosted, nothing_to_choose};
-
-/// What a job is made of.
-pub(crate) struct Request<'a> {
-    pub(crate) call: &'a Call,
-    pub(crate) head: &'a Head<'a>,
-    pub(crate) route: Arc<Route>,
-    pub(crate) servers: Vec<Server>,
-    pub(crate) context: Context,
-}
 
 /// One request that the gateway runs itself.
 pub(crate) struct Job {
@@ -97,18 +87,19 @@ struct Turn<'a> {
 impl Job {
     pub(crate) async fn new(
         gateway: &Arc<Gateway>,
-        request: Request<'_>,
+        call: &Call,
+        read: Read<'_>,
         record: &mut Record,
     ) -> Result<Self, Error> {
-        let Request {
-            call,
+        let Read {
             head,
             route,
             servers,
             mut context,
-        } = request;
-        front::require_input(head)?;
-        let mut body = first_body(head, &route, record)?;
+            ..
+        } = read;
+        front::require_input(&head)?;
+        let mut body = first_body(&head, &route, record)?;
         let target = route.target()?;
         let native = target.dialect() == Dialect::Responses;
         body.input = context.resolve(body.input);
@@ -122,12 +113,12 @@ impl Job {
                 .map(|s| (s.tool.server_label.clone(), digest_of(s)))
                 .collect(),
         };
-        let mut keep = Keep::of(gateway, call, head, target, notes);
+        let mut keep = Keep::of(gateway, call, &head, target, notes);
         if let Some(keep) = &mut keep {
             keep.input(&body.input);
         }
         let mut response =
-            front::response(head, &body, &target.model, gateway.parts.policy.server_url);
+            front::response(&head, &body, &target.model, gateway.parts.policy.server_url);
         response.store = keep.is_some();
         Ok(Self {
             gateway: Arc::clone(gateway),
@@ -140,7 +131,7 @@ impl Job {
             first: route.at(),
             route,
             servers,
-            tools: head.tools.clone(),
+            tools: head.tools,
             sent: call.body.clone(),
             body,
             streamed: head.stream,

@@ -34,6 +34,8 @@ pub mod code {
     pub const TYPE: &str = "invalid_type";
     /// A value outside of what the field takes.
     pub const VALUE: &str = "invalid_value";
+    /// A value that exists but is not served here.
+    pub const UNSUPPORTED_VALUE: &str = "unsupported_value";
     /// Two fields of which one alone may be given.
     pub const EXCLUSIVE: &str = "mutually_exclusive_parameters";
     /// None of several fields of which one must be given.

@@ -25,6 +25,7 @@ pub fn documented() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Document::openapi())
         // Data plane: an API key.
         .routes(routes!(api::responses::create))
+        .routes(routes!(api::responses::count))
         .routes(routes!(api::stored::retrieve, api::stored::delete))
         .routes(routes!(api::stored::cancel))
         .routes(routes!(api::stored::input_items))

@@ -39,6 +39,17 @@ pub(crate) async fn answer(body: &Value, mut watch: Watch) -> Response {
     wire::json_answer(events.last_response(), fault, watch).await
 }
 
+/// Answers one `POST /v1/responses/input_tokens`.
+pub(crate) async fn count(body: &Value, mut watch: Watch) -> Response {
+    let ask = ask(body);
+    if let Some(refusal) = wire::refusal(ask.fault(), &ask.model, &mut watch).await {
+        return refusal;
+    }
+    let count = tokens(&body["input"].to_string()) + tokens(&body["tools"].to_string());
+    let answer = json!({"object": "response.input_tokens", "input_tokens": count});
+    wire::json_answer(&answer, ask.fault(), watch).await
+}
+
 fn play(events: &mut Events, ask: &Ask) {
     match ask.decide() {
         Decision::Text(text) => events.message(&text),

@@ -80,6 +80,7 @@ impl FakeProvider {
 fn router(journal: Journal) -> Router {
     Router::new()
         .route("/v1/responses", post(post_responses))
+        .route("/v1/responses/input_tokens", post(post_input_tokens))
         .route("/v1/chat/completions", post(post_chat))
         .route("/v1/models", get(get_models))
         .route("/__requests", get(requests).delete(clear))
@@ -97,6 +98,19 @@ async fn post_responses(
     let watch = journal.request(&method, &uri, &headers, &body);
     match gate(&headers, &body, watch) {
         Ok((body, watch)) => responses::answer(&body, watch).await,
+        Err(refusal) => *refusal,
+    }
+}
+
+async fn post_input_tokens(
+    State(journal): State<Journal>,
+    (method, uri): (Method, Uri),
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let watch = journal.request(&method, &uri, &headers, &body);
+    match gate(&headers, &body, watch) {
+        Ok((body, watch)) => responses::count(&body, watch).await,
         Err(refusal) => *refusal,
     }
 }

@@ -1,4 +1,4 @@
-// One call with a Node SDK: node call.mjs openai|portkey create|stream
+// One call with a Node SDK: node call.mjs openai|portkey create|stream|count
 // Reads {base_url, key, virtual_key, trace_id, body} as JSON from standard input, prints what came as JSON.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -22,11 +22,16 @@ async function response() {
   return stream.finalResponse();
 }
 
-try {
+async function show() {
+  if (mode === "count") return client().responses.inputTokens.count(given.body);
   const { id, status, output } = await response();
   const parts = output.filter((item) => item.type === "message").flatMap((item) => item.content);
   const output_text = parts.map((part) => part.text).join(""); // the streamed form lacks it in openai 6.8
-  console.log(JSON.stringify({ id, status, output, output_text }));
+  return { id, status, output, output_text };
+}
+
+try {
+  console.log(JSON.stringify(await show()));
 } catch (error) {
   console.log(JSON.stringify({ error: error.status ?? error.constructor.name, message: error.message }));
 }

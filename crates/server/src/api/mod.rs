@@ -12,9 +12,16 @@ use bytes::Bytes;
 use http::HeaderMap;
 use portunus_gateway::Call;
 
-/// Everything that the gateway gets to know of a request.
-fn call(marks: Marks, caller: Caller, headers: HeaderMap, body: Bytes) -> Call {
+/// Everything that the gateway gets to know of a request to `endpoint`.
+fn call(
+    endpoint: &'static str,
+    marks: Marks,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Call {
     Call {
+        endpoint,
         principal: caller.principal,
         headers: without_credentials(headers),
         body,

@@ -31,7 +31,7 @@ pub async fn list(
 ) -> Result<Response, Refusal> {
     caller.require(&["models.list", "completions.write"])?;
     let place = app.admission.enter(&app.metrics)?;
-    let call = call(marks, caller, headers, Bytes::new());
+    let call = call("/v1/models", marks, caller, headers, Bytes::new());
     let reply = app.live().gateway.models(&call).await;
     Ok(reply::with_place(reply, place, &app.life))
 }

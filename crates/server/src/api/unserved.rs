@@ -10,7 +10,13 @@ use portunus_store::{LogRecord, RequestRow, new_id};
 use serde_json::json;
 
 /// Files the row.
-pub(super) fn file(app: &App, marks: &Marks, principal: &Principal, refusal: &Refusal) {
+pub(super) fn file(
+    app: &App,
+    endpoint: &str,
+    marks: &Marks,
+    principal: &Principal,
+    refusal: &Refusal,
+) {
     let total_ms = i64::try_from(marks.received.elapsed().as_millis()).unwrap_or(i64::MAX);
     let request = RequestRow {
         id: new_id("log-"),
@@ -18,7 +24,7 @@ pub(super) fn file(app: &App, marks: &Marks, principal: &Principal, refusal: &Re
         created_at_ms: Timestamp::now().as_millisecond() - total_ms,
         trace_id: marks.trace_id.clone(),
         request_id: marks.request_id.clone(),
-        endpoint: "/v1/responses".to_owned(),
+        endpoint: endpoint.to_owned(),
         method: "POST".to_owned(),
         status_code: refusal.status.as_u16(),
         outcome: "refused".to_owned(),
