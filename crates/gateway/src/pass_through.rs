@@ -13,12 +13,13 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
 use http::{HeaderMap, header};
-use portunus_egress::{Body, SendError};
+use portunus_egress::Body;
 use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_protocol::request::Head;
 use portunus_store::Store;
 use std::convert::Infallible;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 mod tap;
 
@@ -33,6 +34,7 @@ pub(crate) struct Relay {
     answer: Answer,
     tap: Tap,
     store: Arc<dyn Store>,
+    cut: CancellationToken,
     retries: i64,
 }
 
@@ -85,6 +87,7 @@ impl Gateway {
                         answer,
                         tap,
                         store: Arc::clone(&self.parts.store),
+                        cut: self.parts.cut.clone(),
                         retries: record.target_retries(),
                     }));
                 }
@@ -218,6 +221,7 @@ impl Relay {
             answer,
             tap,
             store,
+            cut,
             ..
         } = *self;
         let body = match answer {
@@ -230,6 +234,7 @@ impl Relay {
                     body: Some(body),
                     tap,
                     store,
+                    cut,
                     record: Some(record),
                     status,
                 };
@@ -267,19 +272,30 @@ struct Relayed {
     body: Option<Body>,
     tap: Tap,
     store: Arc<dyn Store>,
+    /// The process ends: what still runs is told.
+    cut: CancellationToken,
     record: Option<Record>,
     status: u16,
 }
 
 impl Relayed {
     async fn step(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
-        match self.body.as_mut()?.chunk().await {
+        let body = self.body.as_mut()?;
+        let chunk = tokio::select! {
+            biased;
+            chunk = body.chunk() => chunk,
+            () = self.cut.cancelled() => return self.ended(Some(Error::ShuttingDown)),
+        };
+        match chunk {
             Ok(Some(chunk)) => {
                 self.see(&chunk).await;
                 Some((Ok(chunk), self))
             }
             Ok(None) => self.ended(None),
-            Err(cause) => self.ended(Some(cause)),
+            Err(cause) => {
+                let provider = self.tap.provider();
+                self.ended(Some(Error::Unreachable { provider, cause }))
+            }
         }
     }
 
@@ -301,7 +317,7 @@ impl Relayed {
 
     /// A stream that ends without its terminal event gets an error event and
     /// `response.failed`, so that no client takes it for whole.
-    fn ended(mut self, cause: Option<SendError>) -> Option<(Result<Bytes, Infallible>, Self)> {
+    fn ended(mut self, cause: Option<Error>) -> Option<(Result<Bytes, Infallible>, Self)> {
         self.body = None;
         let mut record = self.record.take()?;
         self.tap.finish(&mut record);

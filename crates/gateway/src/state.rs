@@ -18,6 +18,7 @@ use portunus_protocol::item::Item;
 use portunus_protocol::request::Head;
 use portunus_protocol::response::Response;
 use portunus_store::{ResponseRow, Store};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
@@ -95,7 +96,7 @@ impl Context {
         self.native_keys.extend(native_key(&row));
         self.ours |= !notes(&row).native;
         if field == "id" {
-            let item = items(&row.history)
+            let item = history::<Item>(&row)
                 .into_iter()
                 .find(|item| item.id() == Some(id));
             self.referenced
@@ -126,10 +127,7 @@ impl Context {
 
     /// The items of the chain, oldest first.
     pub(crate) fn earlier(&self) -> Vec<Item> {
-        self.chain
-            .iter()
-            .flat_map(|row| items(&row.history))
-            .collect()
+        self.chain.iter().flat_map(history).collect()
     }
 
     /// Fingerprints of the URLs of servers whose lists are in the chain, by label.
@@ -163,8 +161,16 @@ fn native_key(row: &ResponseRow) -> Option<String> {
         .then(|| row.virtual_key.clone().unwrap_or_default())
 }
 
-fn items(json: &str) -> Vec<Item> {
-    serde_json::from_str(json).unwrap_or_default()
+/// What the model is to see of a response when it is continued: its input and its output.
+pub(crate) fn history<T: DeserializeOwned>(row: &ResponseRow) -> Vec<T> {
+    #[derive(Deserialize)]
+    struct Answer<T> {
+        output: Vec<T>,
+    }
+    let mut items: Vec<T> = serde_json::from_str(&row.input).unwrap_or_default();
+    let answer = serde_json::from_str::<Answer<T>>(&row.response);
+    items.extend(answer.into_iter().flat_map(|answer| answer.output));
+    items
 }
 
 impl Gateway {
@@ -295,7 +301,7 @@ impl Keep {
     /// the client sees it. A database that fails costs the caller the stored copy, not the answer.
     pub(crate) async fn store(self, store: &dyn Store, response: &Response, json: String) {
         let (row, ids) = self.row(response, json);
-        if let Err(error) = store.put_response(&row, &ids).await {
+        if let Err(error) = store.put_response(row, ids).await {
             tracing::error!(%error, "a response could not be stored");
         }
     }
@@ -303,9 +309,8 @@ impl Keep {
     fn row(self, response: &Response, json: String) -> (ResponseRow, Vec<String>) {
         let secrets = self.secrets;
         let input = serde_json::to_string(&self.input).unwrap_or_default();
-        let history: Vec<&Item> = self.input.iter().chain(&response.output).collect();
-        let ids = history
-            .iter()
+        let ids = self.input.iter().chain(&response.output);
+        let ids = ids
             .filter_map(|item| item.id().map(str::to_owned))
             .collect();
         let now = Timestamp::now().as_millisecond();
@@ -322,7 +327,6 @@ impl Keep {
             status: response.status.as_str().to_owned(),
             response: secrets.blank_json(json),
             input: secrets.blank_json(input),
-            history: secrets.blank_json(serde_json::to_string(&history).unwrap_or_default()),
             servers: serde_json::to_string(&self.notes).unwrap_or_default(),
         };
         (row, ids)

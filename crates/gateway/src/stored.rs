@@ -3,6 +3,7 @@
 use crate::Gateway;
 use crate::call::{Principal, Reply};
 use crate::error::{Error, invalid};
+use crate::state::history;
 use crate::{payload, reply};
 use portunus_protocol::error::{ErrorBody, kind};
 use portunus_store::ResponseRow;
@@ -127,7 +128,7 @@ impl Gateway {
         if let Some(id) = row.previous_response_id {
             // What was deleted since is left out.
             let (chain, _) = self.back_from(principal, id).await?;
-            items.extend(chain.iter().flat_map(|row| read(&row.history)));
+            items.extend(chain.iter().flat_map(history::<Value>));
         }
         items.extend(read(&row.input));
         Ok(items)

@@ -159,9 +159,7 @@ impl Job {
         let response = std::mem::take(&mut self.response);
         let mut sink = Sink::new(response, self.body.include_obfuscation, out);
         record.responded(sink.response_id());
-        let limit = self.gateway.parts.bounds.wall_clock;
-        let ran = tokio::time::timeout(limit, self.turns(&mut sink, &mut record)).await;
-        let ran = ran.unwrap_or_else(|_| Err(bound(&format!("{} seconds", limit.as_secs()))));
+        let ran = self.in_time(&mut sink, &mut record).await;
         let ran = ran.map_err(|error| record.cleaned(error));
         record.first_token(sink.first_delta());
         let keep = streamed || matches!(ran, Err(Error::Bound(_)));
@@ -186,6 +184,17 @@ impl Job {
             _ => record.refuse(&refused.error),
         }
         Err(refused)
+    }
+
+    /// All turns, unless the time is over or the process ends.
+    async fn in_time(&mut self, sink: &mut Sink, record: &mut Record) -> Result<Ending, Error> {
+        let limit = self.gateway.parts.bounds.wall_clock;
+        let cut = self.gateway.parts.cut.clone();
+        tokio::select! {
+            ran = self.turns(sink, record) => ran,
+            () = tokio::time::sleep(limit) => Err(bound(&format!("{} seconds", limit.as_secs()))),
+            () = cut.cancelled() => Err(Error::ShuttingDown),
+        }
     }
 
     async fn turns(&mut self, sink: &mut Sink, record: &mut Record) -> Result<Ending, Error> {

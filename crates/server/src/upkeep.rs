@@ -112,9 +112,12 @@ mod tests {
     async fn what_is_over_goes_and_the_rest_stays() {
         let store = portunus_store::open("sqlite::memory:").await.unwrap();
         let later_ms = Timestamp::now().as_millisecond() + DAY_MS;
-        store.put_response(&response("old", 1), &[]).await.unwrap();
         store
-            .put_response(&response("new", later_ms), &[])
+            .put_response(response("old", 1), vec![])
+            .await
+            .unwrap();
+        store
+            .put_response(response("new", later_ms), vec![])
             .await
             .unwrap();
         // More than one removal takes.

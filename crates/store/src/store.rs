@@ -141,7 +141,7 @@ pub trait Store: Send + Sync {
 
     /// Stores a response, in place of one with its id. `item_ids` are those of its input and
     /// output; [`Store::response_of_item`] finds it by them.
-    fn put_response<'a>(&'a self, row: &'a ResponseRow, item_ids: &'a [String]) -> Answer<'a, ()>;
+    fn put_response(&self, row: ResponseRow, item_ids: Vec<String>) -> Answer<'_, ()>;
     /// The response of that id, unless it has expired.
     fn response<'a>(
         &'a self,

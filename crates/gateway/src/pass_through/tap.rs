@@ -6,7 +6,6 @@ use crate::record::{Record, TurnDone, count};
 use crate::route::Target;
 use crate::state::Keep;
 use bytes::Bytes;
-use portunus_egress::SendError;
 use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_protocol::event::{Event, last_words};
 use portunus_protocol::item::Item;
@@ -143,6 +142,11 @@ impl Tap {
             }
             _ => {}
         }
+    }
+
+    /// The provider as an error names it.
+    pub(super) fn provider(&self) -> String {
+        self.provider.clone()
     }
 
     /// Whether the terminal event was seen.
@@ -302,14 +306,14 @@ impl Tap {
     /// What a stream gets that ended without its terminal event; `None` when it had one.
     pub(super) fn last_words(
         &mut self,
-        cause: Option<SendError>,
+        cause: Option<Error>,
         record: &mut Record,
     ) -> Option<Bytes> {
         if self.outcome.is_some() || self.over || self.blind {
             return None;
         }
         self.outcome = Some("failed");
-        let error = cut_off(std::mem::take(&mut self.provider), cause);
+        let error = cause.unwrap_or_else(|| cut_off(&self.provider));
         record.blame(&error);
         Some(last_words(
             self.created.as_deref(),
@@ -358,14 +362,8 @@ fn kind_of(data: &str) -> &str {
         .unwrap_or("")
 }
 
-fn cut_off(provider: String, cause: Option<SendError>) -> Error {
-    match cause {
-        Some(cause) => Error::Unreachable { provider, cause },
-        None => {
-            let text = format!(
-                "The provider {provider} ended its stream before the response was complete."
-            );
-            Error::provider(ErrorBody::new(kind::SERVER, text).code(code::SERVER))
-        }
-    }
+fn cut_off(provider: &str) -> Error {
+    let text =
+        format!("The provider {provider} ended its stream before the response was complete.");
+    Error::provider(ErrorBody::new(kind::SERVER, text).code(code::SERVER))
 }

@@ -33,5 +33,5 @@ pub async fn list(
     let place = app.admission.enter(&app.metrics)?;
     let call = call("/v1/models", marks, caller, headers, Bytes::new());
     let reply = app.live().gateway.models(&call).await;
-    Ok(reply::with_place(reply, place, &app.life))
+    Ok(reply::with_place(reply, place))
 }

@@ -43,8 +43,10 @@ pub async fn create(
     let live = app.live();
     let (place, call) = taken(&app, &live, "/v1/responses", marks, caller, request).await?;
     tokio::select! {
-        reply = live.gateway.responses(call) => Ok(reply::with_place(reply, place, &app.life)),
+        // First: who is told here must not hear of it from below in other words.
+        biased;
         () = app.life.cut.cancelled() => Err(reply::cut()),
+        reply = live.gateway.responses(call) => Ok(reply::with_place(reply, place)),
     }
 }
 

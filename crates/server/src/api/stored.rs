@@ -134,7 +134,7 @@ pub async fn input_items(
 /// The answer, if there is a place for the request among those at work.
 async fn placed(app: &Shared, answer: impl Future<Output = Reply>) -> Result<Response, Refusal> {
     let place = app.admission.enter(&app.metrics)?;
-    Ok(reply::with_place(answer.await, place, &app.life))
+    Ok(reply::with_place(answer.await, place))
 }
 
 /// The first value of that name that is not empty.

@@ -163,13 +163,12 @@ CREATE TABLE responses (
     servers              TEXT COLLATE "C" NOT NULL,
     response             TEXT COLLATE "C" NOT NULL,
     input                TEXT COLLATE "C" NOT NULL,
-    history              TEXT COLLATE "C" NOT NULL,
     PRIMARY KEY (workspace_id, id)
 );
 
 CREATE INDEX responses_end ON responses (expires_at_ms);
 
--- Which responses hold an item, for references by item id.
+-- Which responses hold an item, for references by item id; see `item_key`.
 CREATE TABLE response_items (
     workspace_id TEXT COLLATE "C" NOT NULL,
     item_id      TEXT COLLATE "C" NOT NULL,

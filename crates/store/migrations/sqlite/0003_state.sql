@@ -16,13 +16,12 @@ CREATE TABLE responses (
     servers              TEXT NOT NULL,
     response             TEXT NOT NULL,
     input                TEXT NOT NULL,
-    history              TEXT NOT NULL,
     PRIMARY KEY (workspace_id, id)
 ) STRICT;
 
 CREATE INDEX responses_end ON responses (expires_at_ms);
 
--- Which responses hold an item, for references by item id.
+-- Which responses hold an item, for references by item id; see `item_key`.
 CREATE TABLE response_items (
     workspace_id TEXT NOT NULL,
     item_id      TEXT NOT NULL,

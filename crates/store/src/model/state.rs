@@ -55,8 +55,6 @@ pub struct ResponseRow {
     pub response: String,
     /// JSON array: the input items of this request, each with an id.
     pub input: String,
-    /// JSON array: what the model is to see of this response when it is continued.
-    pub history: String,
     /// JSON per server label: digests of its URL and of its tool list; opaque here.
     pub servers: String,
 }

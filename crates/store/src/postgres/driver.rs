@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use sqlx::error::BoxDynError;
-use sqlx::{Arguments as _, Error, Row as _};
+use sqlx::{Arguments as _, Connection as _, Error, Row as _};
 
 pub(super) use sqlx::PgConnection as Connection;
 pub(super) use sqlx::PgExecutor as Executor;
@@ -11,7 +11,7 @@ pub(super) use sqlx::PgTransaction as Transaction;
 pub(super) use sqlx::Postgres as Database;
 pub(super) use sqlx::postgres::{PgArguments as Arguments, PgPool as Pool, PgRow as Row};
 
-use super::sql::state::insert_text;
+use super::sql::bulk::insert_text;
 use crate::error::StoreError;
 
 /// What tells two rows of a table apart.
@@ -51,6 +51,13 @@ pub(super) fn failed(what: &'static str) -> impl Fn(Error) -> StoreError {
 /// A transaction that sees what others commit: what it decides on, it locks first.
 pub(super) async fn begin(pool: &Pool) -> Result<Transaction<'static>, Error> {
     pool.begin().await
+}
+
+/// [`begin`] on a connection at hand.
+pub(super) async fn begin_on(
+    connection: &mut Connection,
+) -> Result<sqlx::Transaction<'_, Database>, Error> {
+    connection.begin().await
 }
 
 /// Keeps these approvals from others until the transaction ends. Everybody locks in the same

@@ -1,9 +1,17 @@
 //! Changes that their callers wait for: each by itself, the server orders them.
 
-use sqlx::SqlStr;
+use std::sync::LazyLock;
 
-use super::driver::{Arguments, Pool, failed};
+use sqlx::pool::PoolConnection;
+use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr as _, SqlStr};
+
+use super::driver::{self, Arguments, Database, Pool, failed};
+use super::sql::state::{self, NAMES};
 use crate::error::StoreError;
+use crate::model::ResponseRow;
+
+static PUT: LazyLock<SqlStr> =
+    LazyLock::new(|| AssertSqlSafe(driver::put_response(NAMES)).into_sql_str());
 
 /// One statement, done all or none.
 pub(super) struct Change {
@@ -21,26 +29,28 @@ impl Change {
             what,
         }
     }
-
-    /// The statement of [`super::driver::put_response`].
-    pub(super) fn put_response(text: SqlStr, arguments: Arguments, what: &'static str) -> Self {
-        Self::one(text, arguments, what)
-    }
 }
 
 /// The connections that write.
 pub(super) struct Group(Pool);
 
-/// Nobody has to wait for another's long write.
-pub(super) struct Turn;
-
 impl Group {
-    pub(super) fn start(pool: &Pool) -> Self {
-        Self(pool.clone())
+    pub(super) fn start(pool: Pool) -> Self {
+        Self(pool)
     }
 
-    pub(super) async fn turn(&self) -> Turn {
-        Turn
+    /// A connection for another long write.
+    pub(super) async fn turn(&self) -> Result<Turn, StoreError> {
+        self.0.acquire().await.map(Turn).map_err(failed("database"))
+    }
+
+    /// Stores a response and the keys of its items.
+    pub(super) async fn put(&self, row: ResponseRow, items: Vec<String>) -> Result<(), StoreError> {
+        let mut arguments = Arguments::default();
+        state::bind(&row, &mut arguments)?;
+        driver::push_items(&mut arguments, &items)?;
+        let change = Change::one(PUT.clone(), arguments, state::WHAT);
+        self.write(change).await.map(drop)
     }
 
     /// Makes a change; says how many rows it has touched.
@@ -50,5 +60,20 @@ impl Group {
             .await
             .map_err(failed(change.what))?;
         Ok(done.rows_affected())
+    }
+
+    /// Closes the pool.
+    pub(super) async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+/// A connection, until this is dropped.
+pub(super) struct Turn(PoolConnection<Database>);
+
+impl Turn {
+    #[expect(clippy::unnecessary_wraps, reason = "in SQLite there may be none")]
+    pub(super) fn connection(&mut self) -> Result<&mut PgConnection, StoreError> {
+        Ok(&mut self.0)
     }
 }

@@ -8,6 +8,7 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::time::timeout;
 
 use super::driver::failed;
+use super::group::Group;
 use super::sql::Backend;
 use crate::error::StoreError;
 
@@ -43,7 +44,7 @@ pub(crate) async fn open(url: &str) -> Result<Backend, StoreError> {
     let options = options.options(LIMITS);
     let keys = pool(KEY_CONNECTIONS, &options, "on").await?;
     let logs = pool(LOG_CONNECTIONS, &options, "off").await?;
-    Ok(Backend::new(keys, logs.clone(), logs))
+    Ok(Backend::new(keys, logs.clone(), Group::start(logs)))
 }
 
 /// What may be shown of a URL: the driver's reading of it, but the password.

@@ -2,9 +2,9 @@
 
 use sqlx::AssertSqlSafe;
 
+use super::bulk::insert_text;
 use super::columns::{columns, get, push};
 use super::driver::{Arguments, Connection, Executor, Pool, Row, begin, failed, lock_approvals};
-use super::state::insert_text;
 use crate::error::StoreError;
 use crate::model::{
     APPROVAL_APPROVED, APPROVAL_DENIED, APPROVAL_EXPIRED, APPROVAL_PENDING, APPROVAL_USED,

@@ -36,7 +36,7 @@ pub(super) fn get_time_opt(
     time.map_err(|error| corrupt(column, &error))
 }
 
-pub(super) fn json(value: &impl Serialize) -> Result<String, StoreError> {
+pub(crate) fn json(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Database(Box::new(error)))
 }
 
@@ -51,9 +51,9 @@ fn corrupt(column: &'static str, error: &dyn std::fmt::Display) -> StoreError {
 macro_rules! columns {
     ($row:ident: $($plain:ident)+; json: $($json:ident)*) => {
         /// The columns that are named as the fields, in the order of [`bind`].
-        pub(super) const NAMES: &[&str] = &[$(stringify!($plain),)+ $(stringify!($json),)*];
+        pub(crate) const NAMES: &[&str] = &[$(stringify!($plain),)+ $(stringify!($json),)*];
 
-        pub(super) fn bind(row: &$row, out: &mut Arguments) -> Result<(), StoreError> {
+        pub(crate) fn bind(row: &$row, out: &mut Arguments) -> Result<(), StoreError> {
             $(push(out, &row.$plain)?;)+
             $(push(out, json(&row.$json)?)?;)*
             Ok(())
@@ -80,6 +80,6 @@ columns!(RequestRow:
     json: client metadata notes);
 
 /// Adds one bound value.
-pub(super) fn push(out: &mut Arguments, value: impl Bound) -> Result<(), StoreError> {
+pub(crate) fn push(out: &mut Arguments, value: impl Bound) -> Result<(), StoreError> {
     value.add_to(out).map_err(StoreError::Database)
 }

@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
+use super::bulk::insert_text;
 use super::columns::{columns, get, push};
 use super::driver::{Arguments, Pool, Row, failed, mark};
-use super::state::insert_text;
 use crate::error::StoreError;
 use crate::model::{Claimed, IDEMPOTENCY_DONE, IdempotencyRow};
 

@@ -2,10 +2,10 @@
 
 use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 
+use super::bulk::insert_text;
 use super::columns::{columns, get, push};
 use super::driver::{Arguments, NOTED, Pool, Row, failed};
 use super::group::{Change, Group};
-use super::state::insert_text;
 use crate::error::StoreError;
 use crate::model::JournalRow;
 

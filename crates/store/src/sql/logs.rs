@@ -6,10 +6,10 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 use sqlx::QueryBuilder;
 
+use super::bulk::{ROWS, Texts, insert_all, insert_text};
 use super::columns::{self, NAMES, get, get_json, json, push};
-use super::driver::{Arguments, Connection, Database, Pool, Row, begin, failed};
+use super::driver::{Arguments, Connection, Database, Pool, Row, begin_on, failed};
 use super::log_filter::push_where;
-use super::state::insert_text;
 use crate::error::StoreError;
 use crate::model::{
     AttemptRow, LogDetail, LogFilter, LogRecord, LogSummary, ToolCallRow, ToolListRow, TurnRow,
@@ -20,18 +20,15 @@ const WHAT: &str = "log";
 /// Columns that the list leaves out.
 const BODIES: [&str; 2] = ["request_body", "response_body"];
 
-/// Rows of one statement; of each size one text is kept prepared.
-const ROWS: [usize; 3] = [16, 4, 1];
-
 /// What a request used; see the table.
 const USE_COLUMNS: [&str; 4] = ["workspace_id", "log_id", "server_label", "tool"];
 
-static INSERT_REQUESTS: LazyLock<[String; 3]> = LazyLock::new(|| {
+static INSERT_REQUESTS: LazyLock<Texts> = LazyLock::new(|| {
     let columns = [NAMES, &["tool_lists", "parts"]].concat();
     ROWS.map(|rows| insert_text("INSERT INTO requests", &columns, rows))
 });
 
-static INSERT_USES: LazyLock<[String; 3]> =
+static INSERT_USES: LazyLock<Texts> =
     LazyLock::new(|| ROWS.map(|rows| insert_text("INSERT INTO tool_uses", &USE_COLUMNS, rows)));
 
 /// What happened within a request, as the column `parts` holds it.
@@ -51,35 +48,22 @@ struct OwnParts {
     tool_calls: Vec<ToolCallRow>,
 }
 
-pub(super) async fn insert(pool: &Pool, records: &[LogRecord]) -> Result<(), StoreError> {
-    let mut transaction = begin(pool).await.map_err(failed(WHAT))?;
-    insert_all(&mut transaction, &INSERT_REQUESTS, records, bind_record).await?;
-    let uses: Vec<[&str; 4]> = records.iter().flat_map(uses).collect();
-    insert_all(&mut transaction, &INSERT_USES, &uses, bind_use).await?;
-    transaction.commit().await.map_err(failed(WHAT))
-}
-
-/// Inserts many rows with few statements: a call of the driver costs more than a row.
-async fn insert_all<T>(
+pub(super) async fn insert(
     connection: &mut Connection,
-    texts: &'static [String; 3],
-    mut rows: &[T],
-    bind: impl Fn(&T, &mut Arguments) -> Result<(), StoreError>,
+    records: &[LogRecord],
 ) -> Result<(), StoreError> {
-    for (size, text) in ROWS.into_iter().zip(texts) {
-        while let Some((now, later)) = rows.split_at_checked(size) {
-            let mut arguments = Arguments::default();
-            for row in now {
-                bind(row, &mut arguments)?;
-            }
-            sqlx::query_with(text.as_str(), arguments)
-                .execute(&mut *connection)
-                .await
-                .map_err(failed(WHAT))?;
-            rows = later;
-        }
-    }
-    Ok(())
+    let mut transaction = begin_on(connection).await.map_err(failed(WHAT))?;
+    insert_all(
+        &mut transaction,
+        &INSERT_REQUESTS,
+        records,
+        bind_record,
+        WHAT,
+    )
+    .await?;
+    let uses: Vec<[&str; 4]> = records.iter().flat_map(uses).collect();
+    insert_all(&mut transaction, &INSERT_USES, &uses, bind_use, WHAT).await?;
+    transaction.commit().await.map_err(failed(WHAT))
 }
 
 fn bind_record(record: &LogRecord, out: &mut Arguments) -> Result<(), StoreError> {

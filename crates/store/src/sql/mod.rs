@@ -5,7 +5,8 @@
 //! word for it.
 
 mod approvals;
-mod columns;
+pub(super) mod bulk;
+pub(super) mod columns;
 mod idempotency;
 mod journal;
 mod keys;
@@ -41,19 +42,16 @@ pub(crate) struct Backend {
     pub(super) logs: Pool,
     /// As `logs`, for what each request writes. In SQLite one connection: it finds its pages in
     /// its own cache, which a second writer would make worthless, and nobody fights for the lock.
-    pub(super) writes: Pool,
-    /// Writes what its callers wait for.
-    state: Group,
+    pub(super) writes: Group,
     virtual_key_changes: AtomicU64,
 }
 
 impl Backend {
     /// A database with these connections; see the fields.
-    pub(super) fn new(keys: Pool, logs: Pool, writes: Pool) -> Self {
+    pub(super) fn new(keys: Pool, logs: Pool, writes: Group) -> Self {
         Self {
             keys,
             logs,
-            state: Group::start(&writes),
             writes,
             virtual_key_changes: AtomicU64::new(0),
         }
@@ -194,8 +192,8 @@ impl Store for Backend {
 
     fn write_logs<'a>(&'a self, records: &'a [LogRecord]) -> Answer<'a, ()> {
         Box::pin(async move {
-            let _turn = self.state.turn().await;
-            logs::insert(&self.writes, records).await
+            let mut turn = self.writes.turn().await?;
+            logs::insert(turn.connection()?, records).await
         })
     }
 
@@ -226,8 +224,9 @@ impl Store for Backend {
         Box::pin(logs::prune(&self.logs, workspace_id, before_ms, limit))
     }
 
-    fn put_response<'a>(&'a self, row: &'a ResponseRow, item_ids: &'a [String]) -> Answer<'a, ()> {
-        Box::pin(state::put(&self.state, row, item_ids))
+    fn put_response(&self, row: ResponseRow, item_ids: Vec<String>) -> Answer<'_, ()> {
+        let items = item_ids.iter().map(|id| state::item_key(id)).collect();
+        Box::pin(self.writes.put(row, items))
     }
 
     fn response<'a>(
@@ -324,7 +323,7 @@ impl Store for Backend {
     }
 
     fn journal_intents<'a>(&'a self, rows: &'a [JournalRow]) -> Answer<'a, ()> {
-        Box::pin(journal::insert(&self.state, rows))
+        Box::pin(journal::insert(&self.writes, rows))
     }
 
     fn journal_done<'a>(
@@ -342,7 +341,7 @@ impl Store for Backend {
             result,
             now_ms,
         };
-        Box::pin(journal::end(&self.state, workspace_id, id, end))
+        Box::pin(journal::end(&self.writes, workspace_id, id, end))
     }
 
     fn journal<'a>(

@@ -1,21 +1,18 @@
 //! Responses and their items, and what the tables of state have in common.
 
-use std::sync::LazyLock;
-
-use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
+use sqlx::AssertSqlSafe;
 
 use super::columns::{columns, get, push};
-use super::driver::{self, Arguments, Pool, ROW, Row, begin, failed, mark};
-use super::group::{Change, Group};
+use super::driver::{Arguments, Pool, ROW, Row, begin, failed};
 use super::owned::{self, Owned};
 use crate::error::StoreError;
 use crate::model::{ResponseRow, now};
 
-const WHAT: &str = "response";
+pub(crate) const WHAT: &str = "response";
 
 columns!(ResponseRow:
     id workspace_id api_key_id created_at_ms expires_at_ms virtual_key provider model
-    previous_response_id status response input history servers;
+    previous_response_id status response input servers;
     json:);
 
 impl Owned for ResponseRow {
@@ -25,22 +22,6 @@ impl Owned for ResponseRow {
     fn read(row: &Row) -> Result<Self, StoreError> {
         read(row)
     }
-}
-
-static PUT: LazyLock<SqlStr> =
-    LazyLock::new(|| AssertSqlSafe(driver::put_response(NAMES)).into_sql_str());
-
-/// The text that inserts so many rows at once. `into` (`INSERT INTO …`) begins it; `names` become
-/// part of it.
-pub(crate) fn insert_text(into: &str, names: &[&str], rows: usize) -> String {
-    let row = |row: usize| {
-        let first = row * names.len() + 1;
-        let marks: Vec<_> = (first..first + names.len()).map(mark).collect();
-        format!("({})", marks.join(", "))
-    };
-    let rows: Vec<_> = (0..rows).map(row).collect();
-    let names = names.join("\", \"");
-    format!("{into} (\"{names}\") VALUES {}", rows.join(", "))
 }
 
 /// Removes at most `limit` rows, of all workspaces, whose `time_column` is before `before_ms`.
@@ -64,17 +45,13 @@ pub(super) async fn prune(
     Ok(done.rows_affected())
 }
 
-pub(super) async fn put(
-    group: &Group,
-    row: &ResponseRow,
-    item_ids: &[String],
-) -> Result<(), StoreError> {
-    let mut arguments = Arguments::default();
-    bind(row, &mut arguments)?;
-    driver::push_items(&mut arguments, item_ids)?;
-    let change = Change::put_response(PUT.clone(), arguments, WHAT);
-    group.write(change).await?;
-    Ok(())
+/// An id of an item as the index holds it: the prefix that names the kind goes last, so that the
+/// items of one response, whose ids begin with the time, lie together.
+pub(super) fn item_key(id: &str) -> String {
+    match id.split_once('_') {
+        Some((kind, rest)) => format!("{rest}_{kind}"),
+        None => id.to_owned(),
+    }
 }
 
 pub(super) async fn find(
@@ -100,7 +77,7 @@ pub(super) async fn of_item(
          ORDER BY r.created_at_ms DESC, r.id DESC LIMIT 1",
     )
     .bind(workspace_id)
-    .bind(item_id)
+    .bind(item_key(item_id))
     .bind(now().as_millisecond())
     .fetch_optional(pool)
     .await

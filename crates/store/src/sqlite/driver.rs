@@ -1,7 +1,7 @@
 //! What the shared queries need to know of SQLite.
 
 use sqlx::error::BoxDynError;
-use sqlx::{Arguments as _, Decode, Encode, Error, Row as _, Type};
+use sqlx::{Arguments as _, Connection as _, Decode, Encode, Error, Row as _, Type};
 
 pub(super) use sqlx::Sqlite as Database;
 pub(super) use sqlx::SqliteConnection as Connection;
@@ -11,7 +11,7 @@ pub(super) use sqlx::sqlite::{
     SqliteTransaction as Transaction,
 };
 
-use super::sql::state::insert_text;
+use super::sql::bulk::insert_text;
 use crate::error::StoreError;
 
 /// What tells two rows of a table apart.
@@ -51,6 +51,13 @@ pub(super) async fn begin(pool: &Pool) -> Result<Transaction<'static>, Error> {
     pool.begin_with("BEGIN IMMEDIATE").await
 }
 
+/// [`begin`] on a connection at hand.
+pub(super) async fn begin_on(
+    connection: &mut Connection,
+) -> Result<sqlx::Transaction<'_, Database>, Error> {
+    connection.begin_with("BEGIN IMMEDIATE").await
+}
+
 /// [`begin`] has locked them all.
 pub(super) async fn lock_approvals(
     _transaction: &mut Connection,
@@ -65,22 +72,18 @@ pub(super) fn mark(_position: usize) -> String {
     "?".to_owned()
 }
 
-/// The text that stores a response of these columns, the first two of which are id and
-/// workspace, and then its items from [`push_items`]. REPLACE removes a former row first, and
-/// with it the index of its items.
-pub(super) fn put_response(names: &[&str]) -> String {
-    let replace = insert_text("REPLACE INTO responses", names, 1);
-    let items = names.len() + 1;
+/// The text that stores so many responses of these columns, and then for each of them its
+/// workspace, its id and the JSON list of its items: all or none, in one call of the driver.
+/// REPLACE removes a former row first, and with it the index of its items.
+pub(super) fn put_responses(names: &[&str], rows: usize) -> String {
+    let replace = insert_text("REPLACE INTO responses", names, rows);
+    let items = vec!["(?, ?, ?)"; rows].join(", ");
     format!(
-        "{replace}; INSERT INTO response_items (workspace_id, item_id, response_id) \
-         SELECT DISTINCT $2, value, $1 FROM json_each(${items})"
+        "BEGIN IMMEDIATE; {replace}; \
+         INSERT INTO response_items (workspace_id, item_id, response_id) \
+         SELECT DISTINCT v.column1, e.value, v.column2 \
+         FROM (VALUES {items}) AS v, json_each(v.column3) AS e; COMMIT"
     )
-}
-
-/// Adds ids of items as one value.
-pub(super) fn push_items(out: &mut Arguments, ids: &[String]) -> Result<(), StoreError> {
-    let ids = serde_json::to_string(ids).map_err(|error| StoreError::Database(Box::new(error)))?;
-    ids.add_to(out).map_err(StoreError::Database)
 }
 
 /// A value that can be bound.

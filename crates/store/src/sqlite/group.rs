@@ -1,30 +1,39 @@
-//! Group commit: changes that wait at the same time share a transaction.
+//! The one task that writes what requests wait for, on a connection of its own.
 //!
-//! One task writes, and it never waits for more: what has come while it wrote is the next group.
-//! So a lone change is not delayed, and many at once cost one commit and do not fight for the
-//! write lock, which SQLite gives by trying again after ever longer sleeps.
+//! A call of the driver wakes another thread and is woken by it, which costs more than a row. So
+//! responses that wait at the same time are stored by one call, and the connection is kept: to
+//! give it back costs a call too. The task never waits for more than is there, so that a lone
+//! change is not delayed. Nobody fights for the write lock, which SQLite gives by trying again
+//! after ever longer sleeps.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use sqlx::sqlite::{SqliteArguments, SqlitePool};
-use sqlx::{SqlStr, SqliteExecutor};
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqlitePool};
+use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr, Sqlite};
 use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::driver::failed;
+use super::driver::{failed, put_responses};
+use super::sql::bulk::ROWS;
+use super::sql::columns::{json, push};
+use super::sql::state::{self, NAMES};
 use crate::error::StoreError;
+use crate::model::ResponseRow;
 
 /// Changes that may wait; who comes later waits for a place.
 const QUEUE: usize = 256;
-/// Changes of one transaction.
+/// Changes that are taken at once.
 const GROUP: usize = 64;
+
+/// For each number of [`ROWS`] the text that stores so many responses.
+static PUT: LazyLock<[SqlStr; ROWS.len()]> =
+    LazyLock::new(|| ROWS.map(|rows| AssertSqlSafe(put_responses(NAMES, rows)).into_sql_str()));
 
 /// What is done all or none.
 pub(super) struct Change {
-    /// One statement or several.
     text: SqlStr,
     arguments: SqliteArguments,
-    size: Size,
     /// What an error calls the row.
     what: &'static str,
 }
@@ -35,147 +44,246 @@ impl Change {
         Self {
             text,
             arguments,
-            size: Size::One,
             what,
         }
     }
-
-    /// The statements of [`super::driver::put_response`].
-    pub(super) fn put_response(
-        text: SqlStr,
-        arguments: SqliteArguments,
-        what: &'static str,
-    ) -> Self {
-        Self {
-            size: Size::Several,
-            ..Self::one(text, arguments, what)
-        }
-    }
 }
 
-/// How many statements a text has.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Size {
-    /// All or none by itself.
-    One,
-    /// All or none in a transaction only.
-    Several,
+/// A response on its way, with the keys of its items.
+struct Put {
+    row: ResponseRow,
+    items: Vec<String>,
+    done: oneshot::Sender<Result<(), StoreError>>,
 }
 
-/// Number of rows touched.
-type Answer = Result<u64, StoreError>;
-
-struct Job {
-    change: Change,
-    done: oneshot::Sender<Answer>,
+enum Job {
+    Put(Box<Put>),
+    /// The answer is the number of rows touched.
+    Other(Change, oneshot::Sender<Result<u64, StoreError>>),
 }
 
 /// The way to the task that writes. The task ends with this value.
 pub(super) struct Group {
     queue: mpsc::Sender<Job>,
-    turn: Arc<Mutex<()>>,
+    lane: Arc<Lane>,
     _writer: JoinSet<()>,
 }
 
 impl Group {
-    pub(super) fn start(pool: &SqlitePool) -> Self {
+    /// Writes on a connection of this pool. `keep` when nobody else uses the pool.
+    pub(super) fn start(pool: SqlitePool, keep: bool) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE);
-        let turn = Arc::new(Mutex::new(()));
+        let kept = Mutex::default();
+        let lane = Arc::new(Lane { pool, keep, kept });
         let mut writer = JoinSet::new();
-        writer.spawn(run(pool.clone(), jobs, Arc::clone(&turn)));
+        writer.spawn(run(Arc::clone(&lane), jobs));
         Self {
             queue,
-            turn,
+            lane,
             _writer: writer,
         }
     }
 
-    /// Waits until the task does not write, and keeps it from writing. For other long writes:
-    /// here whoever waits is woken in turn.
-    pub(super) async fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().await
+    #[cfg(test)]
+    pub(super) fn pool(&self) -> &SqlitePool {
+        &self.lane.pool
     }
 
-    /// Makes a change; says how many rows it has touched. When the caller is dropped the change
-    /// may be made or not, but never by half.
-    pub(super) async fn write(&self, change: Change) -> Answer {
-        let gone = || StoreError::Unavailable("the writer has stopped".to_owned());
+    /// The connection, once the task does not write. For other long writes: here whoever waits
+    /// is woken in turn.
+    pub(super) async fn turn(&self) -> Result<Turn<'_>, StoreError> {
+        self.lane.turn().await
+    }
+
+    /// Stores a response and the keys of its items. When the caller is dropped that may be done
+    /// or not, but never by half.
+    pub(super) async fn put(&self, row: ResponseRow, items: Vec<String>) -> Result<(), StoreError> {
         let (done, answer) = oneshot::channel();
-        let sent = self.queue.send(Job { change, done }).await;
-        sent.map_err(|_closed| gone())?;
+        let put = Box::new(Put { row, items, done });
+        self.send(Job::Put(put)).await?;
         answer.await.map_err(|_closed| gone())?
     }
+
+    /// Makes a change, as [`Group::put`]; says how many rows it has touched.
+    pub(super) async fn write(&self, change: Change) -> Result<u64, StoreError> {
+        let (done, answer) = oneshot::channel();
+        self.send(Job::Other(change, done)).await?;
+        answer.await.map_err(|_closed| gone())?
+    }
+
+    async fn send(&self, job: Job) -> Result<(), StoreError> {
+        self.queue.send(job).await.map_err(|_closed| gone())
+    }
+
+    /// Closes the pool.
+    pub(super) async fn close(&self) {
+        self.lane.kept.lock().await.take();
+        self.lane.pool.close().await;
+    }
 }
 
-async fn run(pool: SqlitePool, mut jobs: mpsc::Receiver<Job>, turn: Arc<Mutex<()>>) {
+fn gone() -> StoreError {
+    StoreError::Unavailable("the writer has stopped".to_owned())
+}
+
+/// The connection that writes.
+struct Lane {
+    pool: SqlitePool,
+    /// False in memory: there is one connection, which others want too.
+    keep: bool,
+    kept: Mutex<Option<PoolConnection<Sqlite>>>,
+}
+
+impl Lane {
+    async fn turn(&self) -> Result<Turn<'_>, StoreError> {
+        let mut kept = self.kept.lock().await;
+        if kept.is_none() {
+            *kept = Some(self.pool.acquire().await.map_err(failed("database"))?);
+        }
+        Ok(Turn {
+            kept,
+            keep: self.keep,
+        })
+    }
+}
+
+/// The connection, until this is dropped.
+pub(super) struct Turn<'a> {
+    kept: MutexGuard<'a, Option<PoolConnection<Sqlite>>>,
+    keep: bool,
+}
+
+impl Turn<'_> {
+    pub(super) fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+        self.kept.as_deref_mut().ok_or_else(gone)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if !self.keep {
+            self.kept.take();
+        }
+    }
+}
+
+async fn run(lane: Arc<Lane>, mut jobs: mpsc::Receiver<Job>) {
     let mut group = Vec::with_capacity(GROUP);
     while jobs.recv_many(&mut group, GROUP).await > 0 {
-        let _turn = turn.lock().await;
-        if group.len() == 1 || !written_together(&pool, &mut group).await {
-            write_singly(&pool, &mut group).await;
+        // Whoever is ready to ask by now comes along.
+        tokio::task::yield_now().await;
+        while group.len() < GROUP
+            && let Ok(job) = jobs.try_recv()
+        {
+            group.push(job);
         }
+        write(&lane, &mut group).await;
     }
 }
 
-/// Answers all of the group, or says that one change is wrong and none is made.
-async fn written_together(pool: &SqlitePool, group: &mut Vec<Job>) -> bool {
-    match together(pool, group).await {
-        Ok(answers) => {
-            let told = group.drain(..).zip(answers);
-            told.for_each(|(job, touched)| tell(job, Ok(touched)));
-            true
-        }
-        // The changes are fine: no use in trying them singly.
-        Err(StoreError::Unavailable(why)) => {
-            let told = group.drain(..);
-            told.for_each(|job| tell(job, Err(StoreError::Unavailable(why.clone()))));
-            true
-        }
-        Err(_one) => false,
-    }
-}
-
-/// One wrong change must not take the others of its group with it.
-async fn write_singly(pool: &SqlitePool, group: &mut Vec<Job>) {
+async fn write(lane: &Lane, group: &mut Vec<Job>) {
+    let mut turn = lane.turn().await;
+    let mut puts = Vec::with_capacity(group.len());
     for job in group.drain(..) {
-        let answer = match job.change.size {
-            Size::One => execute(pool, &job.change).await,
-            Size::Several => alone(pool, &job.change).await,
-        };
-        tell(job, answer);
+        match job {
+            Job::Put(put) => puts.push(*put),
+            Job::Other(change, done) => {
+                let answer = match connection(&mut turn) {
+                    Ok(connection) => execute(connection, &change).await,
+                    Err(error) => Err(error),
+                };
+                // Nobody may be waiting any more.
+                let _gone = done.send(answer);
+            }
+        }
+    }
+    match connection(&mut turn) {
+        Ok(connection) => put_all(connection, puts).await,
+        Err(error) => refuse(puts, &error.to_string()),
     }
 }
 
-fn tell(job: Job, answer: Answer) {
-    // Nobody may be waiting any more.
-    let _gone = job.done.send(answer);
-}
-
-async fn together(pool: &SqlitePool, group: &[Job]) -> Result<Vec<u64>, StoreError> {
-    let failed = failed("group");
-    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
-    let mut answers = Vec::with_capacity(group.len());
-    for job in group {
-        answers.push(execute(&mut *transaction, &job.change).await?);
+fn connection<'a>(
+    turn: &'a mut Result<Turn<'_>, StoreError>,
+) -> Result<&'a mut SqliteConnection, StoreError> {
+    match turn {
+        Ok(turn) => turn.connection(),
+        Err(error) => Err(StoreError::Unavailable(error.to_string())),
     }
-    transaction.commit().await.map_err(&failed)?;
-    Ok(answers)
 }
 
-async fn alone(pool: &SqlitePool, change: &Change) -> Answer {
-    let failed = failed(change.what);
-    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
-    let touched = execute(&mut *transaction, change).await?;
-    transaction.commit().await.map_err(&failed)?;
-    Ok(touched)
-}
-
-async fn execute(executor: impl SqliteExecutor<'_>, change: &Change) -> Answer {
+async fn execute(connection: &mut SqliteConnection, change: &Change) -> Result<u64, StoreError> {
     // Values are shared by their clones, not copied.
     let arguments = change.arguments.clone();
     let done = sqlx::query_with(change.text.clone(), arguments)
-        .execute(executor)
+        .execute(connection)
         .await
         .map_err(failed(change.what))?;
     Ok(done.rows_affected())
+}
+
+async fn put_all(connection: &mut SqliteConnection, mut puts: Vec<Put>) {
+    for (rows, text) in ROWS.into_iter().zip(&*PUT) {
+        while puts.len() >= rows {
+            let later = puts.split_off(rows);
+            put_together(connection, text, puts).await;
+            puts = later;
+        }
+    }
+}
+
+/// One wrong response must not take the others with it.
+async fn put_together(connection: &mut SqliteConnection, text: &SqlStr, puts: Vec<Put>) {
+    match put_rows(connection, text, &puts).await {
+        Ok(()) => puts.into_iter().for_each(|put| tell(put, Ok(()))),
+        // The responses are fine: no use in trying them singly.
+        Err(StoreError::Unavailable(why)) => refuse(puts, &why),
+        Err(_one) => {
+            let [.., single] = &*PUT;
+            for put in puts {
+                let answer = put_rows(connection, single, std::slice::from_ref(&put)).await;
+                tell(put, answer);
+            }
+        }
+    }
+}
+
+fn refuse(puts: Vec<Put>, why: &str) {
+    let answer = || Err(StoreError::Unavailable(why.to_owned()));
+    puts.into_iter().for_each(|put| tell(put, answer()));
+}
+
+fn tell(put: Put, answer: Result<(), StoreError>) {
+    // Nobody may be waiting any more.
+    let _gone = put.done.send(answer);
+}
+
+async fn put_rows(
+    connection: &mut SqliteConnection,
+    text: &SqlStr,
+    puts: &[Put],
+) -> Result<(), StoreError> {
+    let arguments = arguments(puts)?;
+    let done = sqlx::query_with(text.clone(), arguments)
+        .execute(&mut *connection)
+        .await;
+    if done.is_err() {
+        // It may have failed before the transaction, or after.
+        let _none = sqlx::raw_sql("ROLLBACK").execute(connection).await;
+    }
+    done.map(drop).map_err(failed(state::WHAT))
+}
+
+fn arguments(puts: &[Put]) -> Result<SqliteArguments, StoreError> {
+    let mut out = SqliteArguments::default();
+    for put in puts {
+        state::bind(&put.row, &mut out)?;
+    }
+    for Put { row, items, .. } in puts {
+        let items = json(items)?;
+        [&row.workspace_id, &row.id, &items]
+            .into_iter()
+            .try_for_each(|value| push(&mut out, value))?;
+    }
+    Ok(out)
 }

@@ -11,6 +11,7 @@ use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 use tokio::time::{Instant, sleep};
 
 use super::driver::failed;
+use super::group::Group;
 use super::sql::Backend;
 use crate::error::StoreError;
 
@@ -56,7 +57,8 @@ async fn memory(options: SqliteConnectOptions) -> Result<Backend, StoreError> {
     let mut connection = pool.acquire().await.map_err(failed("database"))?;
     migrate(&mut connection).await?;
     drop(connection);
-    Ok(Backend::new(pool.clone(), pool.clone(), pool))
+    let writes = Group::start(pool.clone(), false);
+    Ok(Backend::new(pool.clone(), pool, writes))
 }
 
 async fn file(options: SqliteConnectOptions) -> Result<Backend, StoreError> {
@@ -80,7 +82,7 @@ async fn file(options: SqliteConnectOptions) -> Result<Backend, StoreError> {
         .connect_with(relaxed)
         .await
         .map_err(failed("database"))?;
-    Ok(Backend::new(keys, logs, writes))
+    Ok(Backend::new(keys, logs, Group::start(writes, true)))
 }
 
 /// WAL is a property of the file. Switching to it needs the file alone for a moment, and SQLite
@@ -221,7 +223,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("x.db").display());
         let store = open(&url).await.unwrap();
-        for (pool, synchronous) in [(&store.keys, "2"), (&store.logs, "1"), (&store.writes, "1")] {
+        let writes = store.writes.pool();
+        for (pool, synchronous) in [(&store.keys, "2"), (&store.logs, "1"), (writes, "1")] {
             assert_eq!(pragma(pool, "synchronous").await, synchronous);
             assert_eq!(pragma(pool, "journal_mode").await, "wal");
             assert_eq!(pragma(pool, "foreign_keys").await, "1");

@@ -49,7 +49,7 @@ async fn write_state(store: &dyn Store, name: &str) {
         .unwrap();
     let response = response(DEFAULT_WORKSPACE_ID, name);
     let items = ids([&format!("msg_{name}")]);
-    store.put_response(&response, &items).await.unwrap();
+    store.put_response(response, items).await.unwrap();
     store.journal_intents(&[call(name)]).await.unwrap();
     let request = idempotency(DEFAULT_WORKSPACE_ID, name);
     let claimed = store.claim_idempotency(&request, NOW_MS).await.unwrap();

@@ -23,7 +23,7 @@ const OURS: &str = DEFAULT_WORKSPACE_ID;
 
 async fn put(store: &dyn Store, row: &ResponseRow, items: &[&str]) {
     let items: Vec<_> = items.iter().map(|id| (*id).to_owned()).collect();
-    store.put_response(row, &items).await.unwrap();
+    store.put_response(row.clone(), items).await.unwrap();
 }
 
 async fn found(store: &dyn Store, id: &str) -> Option<ResponseRow> {
@@ -182,7 +182,7 @@ async fn another_workspace_sees_nothing(store: &dyn Store) {
 
 async fn a_response_needs_its_workspace(store: &dyn Store) {
     let error = store
-        .put_response(&response("ws-none", "resp_1"), &ids(["msg_1"]))
+        .put_response(response("ws-none", "resp_1"), ids(["msg_1"]))
         .await
         .unwrap_err();
     assert!(matches!(error, StoreError::NoParent("response")), "{error}");
@@ -202,7 +202,9 @@ async fn a_wrong_response_does_not_harm_those_beside_it(store: &dyn Store) {
         })
         .collect();
     let items = ids(["msg_1"]);
-    let puts = rows.iter().map(|row| store.put_response(row, &items));
+    let puts = rows
+        .iter()
+        .map(|row| store.put_response(row.clone(), items.clone()));
     for (row, answer) in rows.iter().zip(join_all(puts).await) {
         let right = row.workspace_id == OURS;
         assert_eq!(answer.is_ok(), right, "{row:?} {answer:?}");

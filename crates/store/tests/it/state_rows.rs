@@ -39,7 +39,6 @@ pub(crate) fn response(workspace_id: &str, id: &str) -> ResponseRow {
         status: "completed".to_owned(),
         response: format!("{{\"id\":\"{id}\",\"output\":{SECRET}}}"),
         input: format!("[{SECRET}]"),
-        history: format!("[{SECRET},{SECRET}]"),
         servers: "{\"s\":{}}".to_owned(),
     }
 }
