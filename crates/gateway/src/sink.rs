@@ -9,6 +9,7 @@ use portunus_protocol::event::{Event, ItemEvent, Stage};
 use portunus_protocol::fold::Fold;
 use portunus_protocol::item::Item;
 use portunus_protocol::response::{IncompleteDetails, Response, ResponseError, Status, Usage};
+use portunus_providers::TurnEnd;
 use std::time::Instant;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -116,12 +117,27 @@ impl Sink {
     }
 
     /// What the provider reports about itself.
-    pub(crate) fn report(&mut self, model: Option<String>, tier: Option<String>) {
-        if let Some(model) = model {
-            self.response.model = model;
+    pub(crate) fn report(&mut self, end: &TurnEnd) {
+        let response = &mut self.response;
+        if let Some(model) = &end.model {
+            response.model.clone_from(model);
         }
-        if let Some(tier) = tier {
-            self.response.service_tier = tier.into();
+        if let Some(tier) = &end.service_tier {
+            response.service_tier = tier.as_str().into();
+        }
+        let ran = &end.effective;
+        for (echo, told) in [
+            (&mut response.reasoning, &ran.reasoning),
+            (&mut response.temperature, &ran.temperature),
+            (&mut response.top_p, &ran.top_p),
+            (
+                &mut response.prompt_cache_retention,
+                &ran.prompt_cache_retention,
+            ),
+        ] {
+            if !told.is_null() {
+                echo.clone_from(told);
+            }
         }
     }
 

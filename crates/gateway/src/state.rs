@@ -44,6 +44,8 @@ pub(crate) struct Context {
     native_keys: HashSet<String>,
     /// Something that only this gateway knows is named.
     ours: bool,
+    /// Fingerprints of the URLs of servers whose lists were filled in, by label.
+    filled: HashMap<String, String>,
 }
 
 impl Context {
@@ -135,7 +137,41 @@ impl Context {
         self.chain
             .iter()
             .flat_map(|row| notes(row).servers)
+            .chain(self.filled.clone())
             .collect()
+    }
+
+    /// Fills in lists that were sent again without their tools, as some clients do, from the
+    /// stored list of the same id. The first `max` are looked for.
+    pub(crate) async fn fill_lists(
+        &mut self,
+        gateway: &Gateway,
+        principal: &Principal,
+        input: &mut [Item],
+        max: usize,
+    ) -> Result<(), Error> {
+        let empty = input.iter_mut().filter_map(|item| match item {
+            Item::McpListTools(list) if list.tools.is_empty() => Some(list),
+            _ => None,
+        });
+        for list in empty.take(max) {
+            let store = &gateway.parts.store;
+            let row = store
+                .response_of_item(&principal.workspace_id, &list.id)
+                .await?;
+            let Some(row) = row.filter(|row| row.api_key_id == principal.api_key_id) else {
+                continue;
+            };
+            let stored = items(&row.history).into_iter().find_map(|item| match item {
+                Item::McpListTools(stored) if stored.id == list.id => Some(stored),
+                _ => None,
+            });
+            if let Some(stored) = stored.filter(|stored| stored.server_label == list.server_label) {
+                *list = stored;
+                self.filled.extend(notes(&row).servers);
+            }
+        }
+        Ok(())
     }
 
     /// The input with its references in full.

@@ -103,6 +103,10 @@ impl Job {
         let target = route.target()?;
         let native = target.dialect() == Dialect::Responses;
         body.input = context.resolve(body.input);
+        let lists = servers.len();
+        context
+            .fill_lists(gateway, &call.principal, &mut body.input, lists)
+            .await?;
         let earlier = context.earlier();
         history::check(&earlier, &body.input, native)?;
         let answered = answers::find(gateway, &call.principal, &servers, &body.input).await?;
@@ -308,7 +312,7 @@ impl Job {
             end,
         } = outcome;
         let end = end.ok_or_else(|| Error::Internal("a turn without an end".to_owned()))?;
-        sink.report(end.model, end.service_tier);
+        sink.report(&end);
         match end.status {
             TurnStatus::Failed { code, message } => {
                 let body = ErrorBody::new(kind::SERVER, message).code(code);

@@ -13,7 +13,7 @@ mod words;
 
 use crate::failure::Failure;
 use crate::provider::{Decoder, Dialect, EncodeError, Endpoint, Head, Outgoing, Provider};
-use crate::turn::{Choice, ToolDef, TurnEnd, TurnEvent, TurnRequest, TurnStatus};
+use crate::turn::{Choice, Effective, ToolDef, TurnEnd, TurnEvent, TurnRequest, TurnStatus};
 use crate::writer::{Ending, TurnWriter};
 use bytes::Bytes;
 use history::History;
@@ -218,6 +218,7 @@ fn end(turn: &TurnRequest, history: &History, said: &str) -> TurnEnd {
         }),
         model: Some(turn.model.clone()),
         service_tier: None,
+        effective: Effective::default(),
         upstream_id: None,
     }
 }

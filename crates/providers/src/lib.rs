@@ -41,4 +41,4 @@ mod writer;
 pub use failure::{Failure, FailureKind, Source};
 pub use provider::{Decoder, Dialect, EncodeError, Endpoint, Head, Outgoing, Provider};
 pub use registry::{all, find};
-pub use turn::{Choice, ToolDef, TurnEnd, TurnEvent, TurnRequest, TurnStatus};
+pub use turn::{Choice, Effective, ToolDef, TurnEnd, TurnEvent, TurnRequest, TurnStatus};

@@ -68,10 +68,6 @@ pub enum Choice {
 }
 
 /// What a decoder tells.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "passed on at once, never kept in bulk"
-)]
 #[derive(Clone, Debug)]
 pub enum TurnEvent {
     /// An item event. `output_index` counts from 0 inside the turn; ids are ours.
@@ -91,8 +87,24 @@ pub struct TurnEnd {
     pub model: Option<String>,
     /// The tier that was used.
     pub service_tier: Option<String>,
+    /// The settings that the model ran with.
+    pub effective: Effective,
     /// The provider's own id of the answer.
     pub upstream_id: Option<String>,
+}
+
+/// Settings that the model ran with, its own defaults included, as the provider reports them.
+/// Null: it said nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effective {
+    /// `{"effort", "summary", …}`.
+    pub reasoning: Value,
+    /// 0 to 2.
+    pub temperature: Value,
+    /// 0 to 1.
+    pub top_p: Value,
+    /// `in_memory` or `24h`.
+    pub prompt_cache_retention: Value,
 }
 
 /// The status of a turn that ended by a terminal sign.

@@ -9,7 +9,7 @@ use crate::envelope::Envelope;
 use crate::failure::Failure;
 use crate::json::{list, text, word};
 use crate::provider::Decoder;
-use crate::turn::{TurnEnd, TurnEvent, TurnRequest, TurnStatus};
+use crate::turn::{Effective, TurnEnd, TurnEvent, TurnRequest, TurnStatus};
 use crate::writer::{Ending, TurnWriter};
 use portunus_protocol::response::Usage;
 use portunus_protocol::sse::Frame;
@@ -219,6 +219,7 @@ impl ChatDecoder {
             usage: self.usage,
             model: self.model.take(),
             service_tier: self.service_tier.take(),
+            effective: Effective::default(),
             upstream_id: self.id.take(),
         };
         Ok(self.writer.end(end, ending))

@@ -8,7 +8,7 @@ use crate::classify;
 use crate::failure::Failure;
 use crate::json::{count, list, text};
 use crate::provider::Decoder;
-use crate::turn::{TurnEnd, TurnEvent, TurnStatus};
+use crate::turn::{Effective, TurnEnd, TurnEvent, TurnStatus};
 use portunus_protocol::event::{Event, ItemEvent, name};
 use portunus_protocol::item::Item;
 use portunus_protocol::response::{InputDetails, OutputDetails, Usage};
@@ -160,6 +160,7 @@ impl ResponsesDecoder {
             usage: response.get("usage").and_then(usage),
             model: text(response, "model").map(str::to_owned),
             service_tier: text(response, "service_tier").map(str::to_owned),
+            effective: effective(response),
             upstream_id: text(response, "id").map(str::to_owned),
         }));
     }
@@ -263,6 +264,16 @@ fn status(response: &Value, incomplete: bool) -> TurnStatus {
             reason: reason.unwrap_or("max_output_tokens").to_owned(),
         },
         _ => TurnStatus::Completed,
+    }
+}
+
+fn effective(response: &Value) -> Effective {
+    let told = |key: &str| response.get(key).cloned().unwrap_or_default();
+    Effective {
+        reasoning: told("reasoning"),
+        temperature: told("temperature"),
+        top_p: told("top_p"),
+        prompt_cache_retention: told("prompt_cache_retention"),
     }
 }
 

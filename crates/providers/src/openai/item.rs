@@ -315,7 +315,11 @@ pub(super) fn implied(kind: Kind) -> Option<Item> {
             role: "assistant".to_owned(),
             ..Message::default()
         })),
-        Kind::Summary | Kind::Thought => Some(Item::Reasoning(Reasoning::default())),
+        Kind::Summary => Some(Item::Reasoning(Reasoning::default())),
+        Kind::Thought => Some(Item::Reasoning(Reasoning {
+            content: Some(Vec::new()),
+            ..Reasoning::default()
+        })),
         // A call without a name is nothing; it is made when the whole item comes.
         Kind::Arguments | Kind::CustomInput | Kind::McpArguments => None,
     }
@@ -357,7 +361,9 @@ fn emptied(mut item: Item) -> Item {
         }
         Item::Reasoning(reasoning) => {
             reasoning.summary.clear();
-            reasoning.content = Some(Vec::new());
+            if let Some(content) = &mut reasoning.content {
+                content.clear();
+            }
             reasoning.extra.shift_remove("status");
         }
         _ => {}
