@@ -76,7 +76,7 @@ pub async fn count(
     let live = app.live();
     let (place, call) = taken(&app, &live, INPUT_TOKENS, marks, caller, request).await?;
     tokio::select! {
-        reply = live.gateway.input_tokens(call) => Ok(reply::with_place(reply, place, &app.life)),
+        reply = live.gateway.input_tokens(call) => Ok(reply::with_place(reply, place)),
         () = app.life.cut.cancelled() => Err(reply::cut()),
     }
 }
