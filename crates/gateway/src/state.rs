@@ -162,10 +162,12 @@ impl Context {
             let Some(row) = row.filter(|row| row.api_key_id == principal.api_key_id) else {
                 continue;
             };
-            let stored = items(&row.history).into_iter().find_map(|item| match item {
-                Item::McpListTools(stored) if stored.id == list.id => Some(stored),
-                _ => None,
-            });
+            let stored = history::<Item>(&row)
+                .into_iter()
+                .find_map(|item| match item {
+                    Item::McpListTools(stored) if stored.id == list.id => Some(stored),
+                    _ => None,
+                });
             if let Some(stored) = stored.filter(|stored| stored.server_label == list.server_label) {
                 *list = stored;
                 self.filled.extend(notes(&row).servers);
