@@ -21,6 +21,7 @@ fn table() -> BTreeMap<&'static str, Guard> {
         ("GET /livez", Guard::Open),
         ("GET /readyz", Guard::Open),
         ("POST /v1/responses", Guard::Data),
+        ("POST /v1/responses/input_tokens", Guard::Data),
         ("GET /v1/responses/{id}", Guard::Data),
         ("DELETE /v1/responses/{id}", Guard::Data),
         ("POST /v1/responses/{id}/cancel", Guard::Data),
