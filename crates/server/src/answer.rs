@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use portunus_protocol::error::{ErrorBody, code, kind};
 
 /// Says whose fault an error is: `client`, `gateway`, `provider`, `mcp`.
@@ -105,6 +105,24 @@ impl Refusal {
 }
 
 impl Refusal {
+    /// Puts its header fields, and whose fault it is.
+    pub(crate) fn mark(&self, headers: &mut HeaderMap) {
+        headers.extend(self.headers.iter().cloned());
+        headers.insert(ERROR_SOURCE, HeaderValue::from_static(self.source()));
+    }
+
+    /// 400: the request's end cannot be told, so that the connection ends with it.
+    #[must_use]
+    pub(crate) fn two_lengths() -> Self {
+        let message = "The request has both Content-Length and Transfer-Encoding: send one.";
+        let body = ErrorBody::new(kind::INVALID_REQUEST, message).code("malformed_request");
+        let mut refusal = Self::new(StatusCode::BAD_REQUEST, body);
+        refusal
+            .headers
+            .push((header::CONNECTION, HeaderValue::from_static("close")));
+        refusal
+    }
+
     /// Whose fault it is: the caller's or the gateway's.
     #[must_use]
     pub fn source(&self) -> &'static str {
@@ -124,12 +142,8 @@ impl From<portunus_store::StoreError> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let source = self.source();
         let mut response = (self.status, Json(self.body.envelope())).into_response();
-        response.headers_mut().extend(self.headers);
-        response
-            .headers_mut()
-            .insert(ERROR_SOURCE, HeaderValue::from_static(source));
+        self.mark(response.headers_mut());
         response
     }
 }

@@ -1,10 +1,11 @@
 //! What every request gets on arrival and every answer carries: a request id, a trace id,
 //! the time it took.
 
+use crate::answer::Refusal;
 use crate::app::Shared;
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portunus_protocol::id;
@@ -30,7 +31,7 @@ pub struct Marks {
 }
 
 impl Marks {
-    fn of(headers: &HeaderMap) -> Self {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
         Self {
             received: Instant::now(),
             request_id: id::make(id::Kind::Request),
@@ -38,7 +39,7 @@ impl Marks {
         }
     }
 
-    fn put(&self, headers: &mut HeaderMap) {
+    pub(crate) fn put(&self, headers: &mut HeaderMap) {
         let took = self.received.elapsed().as_millis().to_string();
         let fields = [
             (TRACE_ID, &self.trace_id),
@@ -52,6 +53,10 @@ impl Marks {
         }
     }
 }
+
+/// Put on a request by the connection that read it: its head gives two lengths.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TwoLengths;
 
 /// Never empty: Portkey's SDKs repeat a failed call whose answer lacks it.
 fn trace_id(headers: &HeaderMap) -> String {
@@ -90,7 +95,10 @@ pub async fn layer(State(app): State<Shared>, mut request: Request, next: Next) 
     request.extensions_mut().insert(marks.clone());
     let method = request.method().clone();
     let span = tracing::info_span!("request", id = %marks.request_id);
-    let mut response = next.run(request).instrument(span).await;
+    let mut response = match request.extensions().get::<TwoLengths>() {
+        Some(TwoLengths) => Refusal::two_lengths().into_response(),
+        None => next.run(request).instrument(span).await,
+    };
     marks.put(response.headers_mut());
     let endpoint = matched.as_deref().unwrap_or("other");
     app.metrics.answered(

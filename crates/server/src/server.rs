@@ -6,28 +6,18 @@ use crate::cli::out::complain;
 use crate::in_use::{self, InUse};
 use crate::live::{Live, ms};
 use crate::local::Local;
-use crate::settings::Limits;
-use crate::{examine, router, upkeep};
+use crate::{connection, examine, router, upkeep};
 use anyhow::{Context, Result, anyhow};
 use axum::Router;
-use http::Request;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
-/// Most HTTP/2 requests at a time on one connection.
-const H2_STREAMS: u32 = 100;
 /// How long the accept loop rests when the process has run out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long cut requests have to send their last words.
@@ -245,7 +235,6 @@ impl Front {
 
     /// Accepts until closed, then waits for the connections to finish what they do.
     async fn serve<L: Accept>(self, listener: L) {
-        let graceful = GracefulShutdown::new();
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -253,8 +242,7 @@ impl Front {
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
                 accepted = self.accept(&listener) => match accepted {
                     Ok((stream, slot)) => {
-                        let connection = self.clone().until_gone(stream, slot, graceful.watcher());
-                        connections.spawn(connection);
+                        connections.spawn(self.clone().until_gone(stream, slot));
                     }
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
@@ -264,7 +252,6 @@ impl Front {
             }
         }
         drop(listener);
-        graceful.shutdown().await;
         while connections.join_next().await.is_some() {}
     }
 
@@ -278,78 +265,27 @@ impl Front {
         Ok((listener.accept().await?, slot))
     }
 
-    async fn until_gone<S: Stream>(
-        self,
-        stream: S,
-        _slot: Option<OwnedSemaphorePermit>,
-        watcher: Watcher,
-    ) {
+    async fn until_gone<S: Stream>(self, stream: S, _slot: Option<OwnedSemaphorePermit>) {
         let _open = Open::new(&self.app);
         tokio::select! {
-            () = self.connection(stream, watcher) => {}
+            () = self.connection(stream) => {}
             () = self.app.life.gone.cancelled() => {}
         }
     }
 
-    async fn connection<S: Stream>(&self, stream: S, watcher: Watcher) {
+    async fn connection<S: Stream>(&self, stream: S) {
         let live = self.app.live();
         let (limits, tls) = (&live.settings.limits, live.tls.as_ref());
         let Some(tls) = tls.filter(|_| self.secure) else {
-            return self.http(stream, watcher, limits).await;
+            return connection::serve(stream, limits, &self.router, &self.closed).await;
         };
         let handshake = tls.accept(stream);
         match tokio::time::timeout(ms(limits.header_timeout_ms), handshake).await {
-            Ok(Ok(stream)) => self.http(stream, watcher, limits).await,
+            Ok(Ok(stream)) => connection::serve(stream, limits, &self.router, &self.closed).await,
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake timed out"),
         }
     }
-
-    async fn http<S: Stream>(&self, stream: S, watcher: Watcher, limits: &Limits) {
-        let spoke = Arc::new(Notify::new());
-        let service = service_fn(|request: Request<Incoming>| {
-            spoke.notify_one();
-            self.router.clone().oneshot(request)
-        });
-        let builder = builder(limits);
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
-        tokio::select! {
-            ended = watcher.watch(connection) => if let Err(error) = ended {
-                tracing::debug!(error, "connection failed");
-            },
-            () = silent(&spoke, ms(limits.header_timeout_ms)) => {
-                tracing::debug!("no request within the header timeout");
-            }
-        }
-    }
-}
-
-/// Ends when a connection has not sent one whole request head in time. hyper's own timer does
-/// not run while it still finds out which HTTP version the client speaks.
-async fn silent(spoke: &Notify, limit: Duration) {
-    if tokio::time::timeout(limit, spoke.notified()).await.is_ok() {
-        std::future::pending::<()>().await;
-    }
-}
-
-fn builder(limits: &Limits) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(limits.header_timeout_ms))
-        .max_headers(limits.headers)
-        .max_buf_size(limits.header_bytes);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(H2_STREAMS)
-        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
-        .max_pending_accept_reset_streams(20)
-        .max_local_error_reset_streams(100)
-        .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(20));
-    builder
 }
 
 /// Counts an open connection for as long as it lives.

@@ -98,6 +98,7 @@ fn bounds(s: &Settings) -> Vec<Problem> {
         ("limits.connect_timeout_ms", s.limits.connect_timeout_ms),
         ("limits.body_timeout_ms", s.limits.body_timeout_ms),
         ("limits.header_timeout_ms", s.limits.header_timeout_ms),
+        ("limits.write_timeout_ms", s.limits.write_timeout_ms),
         ("limits.request_timeout_ms", s.limits.request_timeout_ms),
     ];
     let sizes = [

@@ -277,6 +277,8 @@ pub struct Limits {
     pub body_timeout_ms: u64,
     /// Longest time for a request head to arrive, in milliseconds.
     pub header_timeout_ms: u64,
+    /// Longest time that a client may leave its answer unread, in milliseconds.
+    pub write_timeout_ms: u64,
     /// Most header fields of a request.
     pub headers: usize,
     /// Largest request head, in bytes.
@@ -309,6 +311,7 @@ impl Default for Limits {
             body_bytes: 32 << 20,
             body_timeout_ms: 60_000,
             header_timeout_ms: 10_000,
+            write_timeout_ms: 60_000,
             headers: 100,
             header_bytes: 64 << 10,
             connections: 8_192,

@@ -1,0 +1,195 @@
+//! Whether the client of an HTTP/2 connection takes what it asked for.
+//!
+//! A window that stays shut is no silence on the socket: pings go to and fro, and no timer of the
+//! connection fires, while the answer waits. Here an answer is handed out in small pieces, and
+//! each is owed until the next is asked for.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::Response;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+/// Largest piece: what HTTP/2 may hold of an answer that nobody reads.
+const PIECE_BYTES: usize = 16 << 10;
+/// After this long without a request or an answer a connection is closed.
+const IDLE: Duration = Duration::from_secs(600);
+
+/// The answers of one connection.
+#[derive(Debug)]
+pub(crate) struct Pace(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    /// Since when each piece is owed, by the number of its answer.
+    owed: HashMap<u64, Instant>,
+    begun: u64,
+    open: usize,
+    /// The last beginning or end of an answer.
+    moved: Instant,
+}
+
+/// Why a connection is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// An answer waits for its reader.
+    Stalled,
+    /// Nothing happens.
+    Idle,
+}
+
+impl Pace {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State {
+            owed: HashMap::new(),
+            begun: 0,
+            open: 0,
+            moved: Instant::now(),
+        })))
+    }
+
+    /// Ends when the connection is to end; an answer may be owed for `limit`.
+    pub(crate) async fn over(&self, limit: Duration) -> Over {
+        loop {
+            tokio::time::sleep(limit / 4).await;
+            if let Some(over) = self.state().over(limit) {
+                return over;
+            }
+        }
+    }
+
+    /// Counts an answer in.
+    pub(crate) fn watch(self: &Arc<Self>, answer: Response<Body>) -> Response<Body> {
+        answer.map(|inner| {
+            let mut state = self.state();
+            state.begun += 1;
+            state.open += 1;
+            state.moved = Instant::now();
+            Body::new(Paced {
+                inner,
+                rest: Bytes::new(),
+                number: state.begun,
+                pace: Arc::clone(self),
+            })
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn over(&self, limit: Duration) -> Option<Over> {
+        if self.owed.values().any(|since| since.elapsed() > limit) {
+            return Some(Over::Stalled);
+        }
+        (self.begun > 0 && self.open == 0 && self.moved.elapsed() > IDLE).then_some(Over::Idle)
+    }
+}
+
+/// The body of an answer, in pieces.
+struct Paced {
+    inner: Body,
+    rest: Bytes,
+    number: u64,
+    pace: Arc<Pace>,
+}
+
+impl Paced {
+    fn piece(&mut self) -> Frame<Bytes> {
+        let piece = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
+        let mut state = self.pace.state();
+        state.owed.insert(self.number, Instant::now());
+        Frame::data(piece)
+    }
+}
+
+impl HttpBody for Paced {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.pace.state().owed.remove(&self.number);
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(Ok(self.piece())));
+        }
+        let next = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        Poll::Ready(next.map(|frame| {
+            Ok(match frame?.into_data() {
+                Ok(data) => {
+                    self.rest = data;
+                    self.piece()
+                }
+                Err(trailers) => trailers,
+            })
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = self.rest.len() as u64;
+        let inner = self.inner.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower() + rest);
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
+    }
+}
+
+impl Drop for Paced {
+    fn drop(&mut self) {
+        let mut state = self.pace.state();
+        state.owed.remove(&self.number);
+        state.open -= 1;
+        state.moved = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    #[tokio::test]
+    async fn an_answer_is_whole_and_owed_between_its_pieces() {
+        let pace = Pace::new();
+        let sent = Bytes::from(vec![7; PIECE_BYTES * 2 + 5]);
+        let mut body = pace
+            .watch(Response::new(Body::from(sent.clone())))
+            .into_body();
+        let mut got = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let data = frame.unwrap().into_data().unwrap();
+            assert!(data.len() <= PIECE_BYTES);
+            assert_eq!(pace.state().over(Duration::ZERO), Some(Over::Stalled));
+            assert_eq!(pace.state().over(Duration::from_secs(9)), None);
+            got.extend_from_slice(&data);
+        }
+        assert_eq!(got, sent);
+        assert_eq!(pace.state().over(Duration::ZERO), None);
+        drop(body);
+        assert_eq!(pace.state().open, 0);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_dropped_is_not_owed() {
+        let pace = Pace::new();
+        let mut body = pace.watch(Response::new(Body::from("x"))).into_body();
+        assert!(body.frame().await.is_some());
+        drop(body);
+        assert_eq!(pace.state().over(Duration::ZERO), None);
+    }
+}
