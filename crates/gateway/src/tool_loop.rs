@@ -124,6 +124,10 @@ impl Job {
         let mut response =
             front::response(&head, &body, &target.model, gateway.parts.policy.server_url);
         response.store = keep.is_some();
+        if !native {
+            // Nobody but a native provider cuts the input.
+            response.truncation = "disabled".into();
+        }
         Ok(Self {
             gateway: Arc::clone(gateway),
             principal: call.principal.clone(),

@@ -5,6 +5,7 @@ mod content;
 mod decode;
 mod details;
 mod encode;
+mod format;
 mod history;
 mod replay;
 mod usage;

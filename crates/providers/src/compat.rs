@@ -50,6 +50,11 @@ pub(crate) struct Quirks {
     pub(crate) effort: Effort,
     /// Takes `response_format` of type `json_schema`.
     pub(crate) json_schema: bool,
+    /// Takes `strict` in such a schema.
+    pub(crate) strict_schema: bool,
+    /// A `response_format` leaves the model free to call its tools. Servers that hold the model
+    /// to a grammar let it write nothing else; others refuse the two together.
+    pub(crate) format_beside_tools: bool,
     /// Takes `logprobs`.
     pub(crate) logprobs: bool,
     /// Takes `user`, `service_tier`, `prompt_cache_key`, … by their OpenAI names.
@@ -114,6 +119,8 @@ const GENERIC: Quirks = Quirks {
     replay: Replay::Never,
     effort: Effort::Word,
     json_schema: true,
+    strict_schema: true,
+    format_beside_tools: true,
     logprobs: true,
     extras: &[],
 };
@@ -139,6 +146,7 @@ const OPENAI: Quirks = Quirks {
 /// named tool choice is ignored in silence.
 const LOCAL: Quirks = Quirks {
     system_first: true,
+    format_beside_tools: false,
     choice: ChoiceStyle::Unnamed,
     ..GENERIC
 };
@@ -183,6 +191,7 @@ pub(crate) static ROWS: &[Row] = &[
         Quirks {
             choice: ChoiceStyle::AutoOnly,
             parallel: false,
+            strict_schema: false,
             logprobs: false,
             ..LOCAL
         },
@@ -236,6 +245,7 @@ pub(crate) static ROWS: &[Row] = &[
         "GROQ_API_KEY",
         Quirks {
             completion_limit: true,
+            format_beside_tools: false,
             logprobs: false,
             extras: &["user", "service_tier"],
             ..GENERIC
@@ -328,6 +338,7 @@ pub(crate) static ROWS: &[Row] = &[
         Quirks {
             completion_limit: true,
             strict: true,
+            format_beside_tools: false,
             ..GENERIC
         },
     ),

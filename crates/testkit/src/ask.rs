@@ -54,6 +54,13 @@ impl Ask {
         Fault::of(&self.model, self.rounds)
     }
 
+    /// What the model thinks before it says anything: only models with `thinks` in their names do.
+    #[must_use]
+    pub fn thought(&self) -> Option<String> {
+        let thinks = self.model.contains("thinks");
+        thinks.then(|| format!("Thought {}.", self.rounds + 1))
+    }
+
     /// Decides as described at [`Script`]; without marks it calls the tool whose name and
     /// description share most words with the prompt, then answers with the tool's result.
     #[must_use]

@@ -128,6 +128,7 @@ fn broken_history(body: &Value) -> Option<String> {
 
 struct Turn {
     head: Value,
+    thought: Option<String>,
     decision: Decision,
     fault: Fault,
     with_usage: bool,
@@ -149,6 +150,7 @@ impl Turn {
             head: json!({"id": format!("chatcmpl-fake{id:08}"), "object": "", "created": now_ms() / 1000,
                 "model": format!("{}-2025-04-14", ask.model), "service_tier": "default",
                 "system_fingerprint": "fp_fake"}),
+            thought: ask.thought(),
             decision,
             fault: ask.fault(),
             with_usage: body["stream_options"]["include_usage"] == true,
@@ -171,6 +173,10 @@ impl Turn {
     fn whole(&self) -> Value {
         let mut message =
             json!({"role": "assistant", "content": null, "refusal": null, "annotations": []});
+        if let Some(thought) = &self.thought {
+            message["reasoning_content"] = json!(thought);
+            message["reasoning_details"] = details(thought);
+        }
         match &self.decision {
             Decision::Text(text) => message["content"] = json!(text),
             Decision::Calls(calls) => {
@@ -192,6 +198,11 @@ impl Turn {
     fn frames(&self) -> Vec<String> {
         let mut frames =
             vec![self.chunk(&json!({"role": "assistant", "content": null, "refusal": null}))];
+        if let Some(thought) = &self.thought {
+            frames.push(self.chunk(
+                &json!({"reasoning_content": thought, "reasoning_details": details(thought)}),
+            ));
+        }
         match &self.decision {
             Decision::Text(text) => {
                 frames.extend(
@@ -273,6 +284,11 @@ impl Turn {
         }
         data(&chunk)
     }
+}
+
+/// Thoughts as OpenRouter gives them.
+fn details(thought: &str) -> Value {
+    json!([{"type": "reasoning.text", "text": thought, "signature": format!("of {thought}"), "index": 0}])
 }
 
 fn data(chunk: &Value) -> String {

@@ -29,6 +29,9 @@ pub(crate) async fn answer(body: &Value, mut watch: Watch) -> Response {
         native::run(&mut events, body, &ask);
         None
     } else {
+        if let Some(thought) = ask.thought() {
+            events.reasoning(&thought, &body["include"]);
+        }
         play(&mut events, &ask);
         (fault == Fault::Length).then_some("max_output_tokens")
     };
@@ -246,6 +249,20 @@ impl Events {
         );
         item["status"] = json!("completed");
         item["content"] = json!([part(text)]);
+        self.done(index, item);
+    }
+
+    /// Thoughts, their state sealed if it is asked for.
+    fn reasoning(&mut self, thought: &str, include: &Value) {
+        let mut item = json!({"id": self.new_id("rs"), "type": "reasoning", "summary": []});
+        let wanted = include.as_array().into_iter().flatten();
+        if wanted
+            .into_iter()
+            .any(|word| word == "reasoning.encrypted_content")
+        {
+            item["encrypted_content"] = json!(format!("sealed: {thought}"));
+        }
+        let index = self.added(item.clone());
         self.done(index, item);
     }
 

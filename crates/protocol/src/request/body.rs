@@ -106,7 +106,7 @@ const NATIVE: &[&str] = &[
     "prompt_cache_options",
 ];
 
-const INCLUDE: &[&str] = &[
+pub(super) const INCLUDE: &[&str] = &[
     "file_search_call.results",
     "web_search_call.results",
     "web_search_call.action.sources",
@@ -115,6 +115,15 @@ const INCLUDE: &[&str] = &[
     "code_interpreter_call.outputs",
     "reasoning.encrypted_content",
     "message.output_text.logprobs",
+];
+
+/// Of [`INCLUDE`]: output of tools that a provider runs itself.
+const INCLUDE_NATIVE: &[&str] = &[
+    "file_search_call.results",
+    "web_search_call.results",
+    "web_search_call.action.sources",
+    "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs",
 ];
 
 impl Body {
@@ -150,14 +159,14 @@ fn options(head: &Head<'_>, native: bool) -> Checked<Options> {
         top_p: check::decimal(shallow, "top_p", 0, 1)?,
         top_logprobs: check::integer_to(shallow, "top_logprobs", 20)?,
         reasoning: reasoning(check::object(shallow, "reasoning")?)?,
-        text: text(check::object(shallow, "text")?)?,
+        text: text(check::object(shallow, "text")?, native)?,
         truncation: truncation(check::string(shallow, "truncation")?)?,
         user: check::string(shallow, "user")?,
-        safety_identifier: check::string(shallow, "safety_identifier")?,
+        safety_identifier: check::string_to(shallow, "safety_identifier", 128)?,
         prompt_cache_key: check::string(shallow, "prompt_cache_key")?,
         prompt_cache_retention: check::string(shallow, "prompt_cache_retention")?,
         service_tier: check::string(shallow, "service_tier")?,
-        include: include(check::value(shallow, "include")?)?,
+        include: include(check::value(shallow, "include")?, native)?,
         native: native_fields(head, native)?,
     })
 }
@@ -210,29 +219,40 @@ type Fields = Map<String, Value>;
 
 fn reasoning(fields: Option<Fields>) -> Checked<Option<Fields>> {
     const EFFORTS: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh", "max"];
-    let effort = fields.as_ref().and_then(|fields| fields.get("effort"));
-    match effort {
-        None | Some(Value::Null) => {}
-        Some(Value::String(word)) if EFFORTS.contains(&word.as_str()) => {}
-        Some(Value::String(word)) => {
-            return Err(check::bad_value("reasoning.effort", word, EFFORTS));
-        }
-        Some(other) => return Err(check::wrong_type("reasoning.effort", "a string", other)),
+    if let Some(fields) = &fields {
+        check::word(fields, "effort", "reasoning.effort", EFFORTS)?;
     }
     Ok(fields)
 }
 
-fn text(fields: Option<Fields>) -> Checked<Option<Fields>> {
-    let format = fields.as_ref().and_then(|fields| fields.get("format"));
-    let is_schema = format.is_some_and(|format| format["type"] == "json_schema");
-    if is_schema {
-        for key in ["name", "schema"] {
-            if format.is_some_and(|format| format[key].is_null()) {
-                return Err(check::missing(&format!("text.format.{key}")));
+fn text(fields: Option<Fields>, native: bool) -> Checked<Option<Fields>> {
+    const FORMATS: &[&str] = &["text", "json_object", "json_schema"];
+    const VERBOSITIES: &[&str] = &["low", "medium", "high"];
+    let Some(text) = &fields else {
+        return Ok(None);
+    };
+    check::word(text, "verbosity", "text.verbosity", VERBOSITIES)?;
+    match text.get("format") {
+        None | Some(Value::Null) => {}
+        Some(Value::Object(format)) => {
+            if !native {
+                check::word(format, "type", "text.format.type", FORMATS)?;
             }
+            schema(format)?;
         }
+        Some(other) => return Err(check::wrong_type("text.format", "an object", other)),
     }
     Ok(fields)
+}
+
+fn schema(format: &Fields) -> Checked<()> {
+    let is_schema = format.get("type").and_then(Value::as_str) == Some("json_schema");
+    for key in ["name", "schema"].into_iter().filter(|_| is_schema) {
+        if format.get(key).is_none_or(Value::is_null) {
+            return Err(check::missing(&format!("text.format.{key}")));
+        }
+    }
+    Ok(())
 }
 
 fn truncation(word: Option<String>) -> Checked<Option<String>> {
@@ -242,18 +262,21 @@ fn truncation(word: Option<String>) -> Checked<Option<String>> {
     }
 }
 
-fn include(value: Option<Value>) -> Checked<Vec<String>> {
+fn include(value: Option<Value>, native: bool) -> Checked<Vec<String>> {
     let Some(value) = value else {
         return Ok(Vec::new());
     };
     let words = check::into_strings("include", value)?;
     for (index, word) in words.iter().enumerate() {
+        let at = format!("include[{index}]");
         if !INCLUDE.contains(&word.as_str()) {
-            return Err(check::bad_value(
-                &format!("include[{index}]"),
-                word,
-                INCLUDE,
-            ));
+            return Err(check::bad_value(&at, word, INCLUDE));
+        }
+        if !native && INCLUDE_NATIVE.contains(&word.as_str()) {
+            let message = format!(
+                "Unsupported value: '{at}': '{word}' is output of a tool that only a provider of the Responses API runs."
+            );
+            return Err(ErrorBody::invalid(at, code::UNSUPPORTED_VALUE, message));
         }
     }
     Ok(words)
@@ -269,27 +292,31 @@ fn obfuscation(head: &Head<'_>) -> Checked<bool> {
 
 /// Source: API reference, `metadata`: 16 pairs, keys of 64 and values of 512 characters.
 fn metadata(fields: Map<String, Value>) -> Checked<Map<String, Value>> {
-    let too_long = |at: String, max: usize, what: &str| {
-        let message = format!("Invalid '{at}': {what} too long. Expected at most {max}.");
-        ErrorBody::invalid(at, code::VALUE, message)
-    };
     if fields.len() > 16 {
         let message = format!(
-            "Invalid 'metadata': too many properties. Expected at most 16, but got {}.",
+            "Invalid 'metadata': too many properties. Expected an object with at most 16 properties, but got an object with {} properties instead.",
             fields.len()
         );
-        return Err(ErrorBody::invalid("metadata", code::VALUE, message));
+        return Err(ErrorBody::invalid(
+            "metadata",
+            "object_above_max_properties",
+            message,
+        ));
     }
     for (key, value) in &fields {
         let at = format!("metadata.{key}");
-        let Value::String(text) = value else {
-            return Err(check::wrong_type(&at, "a string", value));
-        };
         if key.chars().count() > 64 {
-            return Err(too_long("metadata".to_owned(), 64, "property name"));
+            let message =
+                "Invalid 'metadata': property name too long. Expected at most 64 characters.";
+            return Err(ErrorBody::invalid(
+                "metadata",
+                "property_name_above_max_length",
+                message,
+            ));
         }
-        if text.chars().count() > 512 {
-            return Err(too_long(at, 512, "string"));
+        match value {
+            Value::String(text) => check::length(&at, text, 512)?,
+            other => return Err(check::wrong_type(&at, "a string", other)),
         }
     }
     Ok(fields)

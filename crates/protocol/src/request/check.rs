@@ -76,6 +76,41 @@ pub(super) fn string(shallow: &Shallow<'_>, key: &str) -> Checked<Option<String>
         .transpose()
 }
 
+/// A string of at most `max` characters.
+pub(super) fn string_to(shallow: &Shallow<'_>, key: &str, max: usize) -> Checked<Option<String>> {
+    let text = string(shallow, key)?;
+    text.as_ref()
+        .map_or(Ok(()), |text| length(key, text, max))?;
+    Ok(text)
+}
+
+/// OpenAI's words for a string that is too long.
+pub(super) fn length(path: &str, text: &str, max: usize) -> Checked<()> {
+    let got = text.chars().count();
+    if got <= max {
+        return Ok(());
+    }
+    let message = format!(
+        "Invalid '{path}': string too long. Expected a string with maximum length {max}, but got a string with length {got} instead."
+    );
+    Err(ErrorBody::invalid(path, "string_above_max_length", message))
+}
+
+/// A field that, where it is there, is one of some words.
+pub(super) fn word(
+    fields: &Map<String, Value>,
+    key: &str,
+    path: &str,
+    words: &[&str],
+) -> Checked<()> {
+    match fields.get(key) {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::String(word)) if words.contains(&word.as_str()) => Ok(()),
+        Some(Value::String(word)) => Err(bad_value(path, word, words)),
+        Some(other) => Err(wrong_type(path, "a string", other)),
+    }
+}
+
 pub(super) fn boolean(shallow: &Shallow<'_>, key: &str) -> Checked<Option<bool>> {
     value(shallow, key)?
         .map(|value| into_bool(key, &value))

@@ -1,5 +1,5 @@
 use super::*;
-use serde_json::json;
+use serde_json::{Map, json};
 
 /// `(body, param, code, a piece of the message)`.
 fn refuse(body: &Value, param: &str, code: &str, piece: &str) {
@@ -148,6 +148,79 @@ fn the_table_of_refusals() {
         "invalid_type",
         "",
     );
+}
+
+#[test]
+fn lengths() {
+    let long = |count: usize| "é".repeat(count);
+    let many: Map<String, Value> = (0..17).map(|n| (n.to_string(), "v".into())).collect();
+    let metadata = |fields: Value| json!({"model":"m","metadata": fields});
+    refuse(
+        &metadata(json!({"k": long(513)})),
+        "metadata.k",
+        "string_above_max_length",
+        "Invalid 'metadata.k': string too long. Expected a string with maximum length 512, but got a string with length 513 instead.",
+    );
+    refuse(
+        &metadata(json!({long(65): "v"})),
+        "metadata",
+        "property_name_above_max_length",
+        "",
+    );
+    refuse(
+        &metadata(many.into()),
+        "metadata",
+        "object_above_max_properties",
+        "with 17",
+    );
+    refuse(
+        &json!({"model":"m","safety_identifier": long(129)}),
+        "safety_identifier",
+        "string_above_max_length",
+        "",
+    );
+}
+
+#[test]
+fn words() {
+    let text = |fields: Value| json!({"model":"m","text": fields});
+    let include = |word: &str| json!({"model":"m","include":["reasoning.encrypted_content", word]});
+    let schema = json!({"format":{"type":"json_schema","name":"n"}});
+    let format = |word: &str| json!({"format":{"type": word}});
+    let options = json!({"model":"m","stream_options":{"include_obfuscation":1}});
+    let (value, kind) = ("invalid_value", "invalid_type");
+    let missing = "missing_required_parameter";
+    for (body, param, code) in [
+        (
+            include("web_search_call.results"),
+            "include[1]",
+            "unsupported_value",
+        ),
+        (include("x"), "include[1]", value),
+        (text(format("xml")), "text.format.type", value),
+        (text(schema), "text.format.schema", missing),
+        (text(json!({"format":"json"})), "text.format", kind),
+        (text(json!({"verbosity":"loud"})), "text.verbosity", value),
+        (
+            json!({"model":"m","truncation":"some"}),
+            "truncation",
+            value,
+        ),
+        (options, "stream_options.include_obfuscation", kind),
+    ] {
+        refuse(&body, param, code, "");
+    }
+}
+
+#[test]
+fn a_native_provider_takes_every_include_and_new_formats() {
+    let include = super::body::INCLUDE;
+    let text = json!({"model":"m","include": include,"text":{"format":{"type":"new"}}}).to_string();
+    let body = Body::parse(&Head::parse(text.as_bytes()).unwrap(), true).unwrap();
+    assert_eq!(body.options.include, include);
+    let limits = json!({"model":"m","metadata":{"k".repeat(64): "v".repeat(512)},"safety_identifier":"s".repeat(128)});
+    let text = limits.to_string();
+    assert!(Body::parse(&Head::parse(text.as_bytes()).unwrap(), false).is_ok());
 }
 
 #[test]

@@ -120,7 +120,10 @@ fn image_part(row: &Row, path: &str, image: &InputImage) -> Result<Value, Encode
     let url = match &image.image_url {
         Some(url) if row.quirks.images => url,
         Some(_) => return Err(reject(row, path, "an image")),
-        None => return Err(reject(row, path, "an image by file id")),
+        None => {
+            let at = format!("{path}.file_id");
+            return Err(reject(row, &at, "an image by file id"));
+        }
     };
     let mut fields = Map::new();
     fields.insert("url".to_owned(), url.as_str().into());
@@ -146,7 +149,11 @@ fn file_part(row: &Row, path: &str, file: &InputFile) -> Result<Value, EncodeErr
         }
     }
     if file.file_url.is_some() {
-        return Err(reject(row, path, "a file by URL"));
+        let at = format!("{path}.file_url");
+        return Err(reject(row, &at, "a file by URL"));
+    }
+    if file.file_data.is_none() && file.file_id.is_none() {
+        return Err(reject(row, path, "a file without 'file_data'"));
     }
     Ok(json!({"type": "file", "file": fields}))
 }

@@ -13,6 +13,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 
+/// Asks for the log probabilities of the text.
+const LOGPROBS: &str = "message.output_text.logprobs";
+
 #[derive(Serialize)]
 struct Request<'a> {
     model: &'a str,
@@ -42,7 +45,8 @@ struct Function<'a> {
 
 /// The body and the notes about what was changed.
 pub(super) fn encode(row: &Row, turn: &TurnRequest) -> Result<(Bytes, Vec<String>), EncodeError> {
-    let history = history(row, turn)?;
+    let format = super::format::format(row, turn)?;
+    let history = history(row, turn, format.words)?;
     let mut fields = Fields {
         row,
         turn,
@@ -51,9 +55,14 @@ pub(super) fn encode(row: &Row, turn: &TurnRequest) -> Result<(Bytes, Vec<String
     };
     fields.stream();
     let tools = fields.tools()?;
-    fields.limits();
+    fields.limits()?;
     fields.reasoning();
-    fields.format()?;
+    if let Some(note) = format.note {
+        fields.note(note);
+    }
+    if let Some(format) = format.field {
+        fields.set("response_format", format);
+    }
     fields.extras();
     let request = Request {
         model: &turn.model,
@@ -179,7 +188,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn limits(&mut self) {
+    fn limits(&mut self) -> Result<(), EncodeError> {
         let turn = self.turn;
         if let Some(limit) = turn.max_output_tokens {
             let key = if self.row.quirks.completion_limit {
@@ -195,27 +204,26 @@ impl<'a> Fields<'a> {
         if let Some(top_p) = turn.options.top_p {
             self.set("top_p", top_p);
         }
-        self.logprobs();
+        self.logprobs()
     }
 
-    fn logprobs(&mut self) {
+    fn logprobs(&mut self) -> Result<(), EncodeError> {
         let options = &self.turn.options;
         let top = options.top_logprobs.filter(|count| *count > 0);
-        let asked = top.is_some()
-            || options
-                .include
-                .iter()
-                .any(|word| word == "message.output_text.logprobs");
-        if !asked {
-            return;
-        }
+        let place = options.include.iter().position(|word| word == LOGPROBS);
+        let param = match (top, place) {
+            (Some(_), _) => "top_logprobs".to_owned(),
+            (None, Some(index)) => format!("include[{index}]"),
+            (None, None) => return Ok(()),
+        };
         if !self.row.quirks.logprobs {
-            return self.note("top_logprobs: not available");
+            return Err(reject(self.row, &param, "a wish for log probabilities"));
         }
         self.set("logprobs", true);
         if let Some(top) = top {
             self.set("top_logprobs", top);
         }
+        Ok(())
     }
 
     fn reasoning(&mut self) {
@@ -239,34 +247,6 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn format(&mut self) -> Result<(), EncodeError> {
-        let Some(text) = &self.turn.options.text else {
-            return Ok(());
-        };
-        if let Some(verbosity) = text.get("verbosity").filter(|value| !value.is_null()) {
-            self.extra("verbosity", verbosity.clone());
-        }
-        let Some(format) = text.get("format").filter(|value| !value.is_null()) else {
-            return Ok(());
-        };
-        match format.get("type").and_then(Value::as_str) {
-            None | Some("text") => {}
-            Some("json_schema") if self.row.quirks.json_schema => {
-                self.set("response_format", json_schema(format));
-            }
-            Some("json_schema") => {
-                self.note("text.format: sent as json_object, the schema is not enforced");
-                self.set("response_format", json!({"type": "json_object"}));
-            }
-            Some("json_object") => self.set("response_format", json!({"type": "json_object"})),
-            Some(other) => {
-                let what = format!("the format '{other}'");
-                return Err(reject(self.row, "text.format.type", &what));
-            }
-        }
-        Ok(())
-    }
-
     fn extras(&mut self) {
         let options = &self.turn.options;
         let known = [
@@ -280,6 +260,11 @@ impl<'a> Fields<'a> {
             if let Some(value) = value {
                 self.extra(key, value.as_str().into());
             }
+        }
+        let text = options.text.as_ref();
+        let verbosity = text.and_then(|text| text.get("verbosity"));
+        if let Some(verbosity) = verbosity.filter(|value| !value.is_null()) {
+            self.extra("verbosity", verbosity.clone());
         }
         if options.truncation.as_deref() == Some("auto") {
             self.note("truncation: not available");
@@ -297,14 +282,4 @@ impl<'a> Fields<'a> {
             self.note(&format!("{key}: not available"));
         }
     }
-}
-
-fn json_schema(format: &Value) -> Value {
-    let mut inner = Map::new();
-    for key in ["name", "description", "schema", "strict"] {
-        if let Some(value) = format.get(key).filter(|value| !value.is_null()) {
-            inner.insert(key.to_owned(), value.clone());
-        }
-    }
-    json!({"type": "json_schema", "json_schema": inner})
 }

@@ -55,12 +55,16 @@ struct Gather<'a> {
     notes: Vec<String>,
 }
 
-/// Translates the instructions and the input of `turn`.
-pub(super) fn history(row: &Row, turn: &TurnRequest) -> Result<History, EncodeError> {
+/// Translates the instructions and the input of `turn`; `also` are instructions of ours.
+pub(super) fn history(
+    row: &Row,
+    turn: &TurnRequest,
+    also: Option<String>,
+) -> Result<History, EncodeError> {
     let mut gather = Gather {
         row,
         takes: Takes::chat(row, &turn.model),
-        system: turn.instructions.iter().cloned().collect(),
+        system: turn.instructions.iter().cloned().chain(also).collect(),
         entries: Vec::new(),
         notes: Vec::new(),
     };

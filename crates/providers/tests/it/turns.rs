@@ -95,7 +95,10 @@ fn options(fields: &Map<String, Value>) -> Options {
         prompt_cache_key: text("prompt_cache_key"),
         prompt_cache_retention: text("prompt_cache_retention"),
         service_tier: text("service_tier"),
-        include: Vec::new(),
+        include: fields
+            .get("include")
+            .and_then(|words| serde_json::from_value(words.clone()).ok())
+            .unwrap_or_default(),
         native: object("native").unwrap_or_default(),
     }
 }
