@@ -5,6 +5,7 @@
 use crate::error::Error;
 use bytes::Bytes;
 use jiff::Timestamp;
+use portunus_protocol::error::ErrorBody;
 use portunus_protocol::event::{Event, ItemEvent, Stage};
 use portunus_protocol::fold::Fold;
 use portunus_protocol::item::Item;
@@ -162,8 +163,8 @@ impl Sink {
         Ok(self.last(stage))
     }
 
-    /// Ends the response badly, but for its last event: items that are open are closed, then
-    /// comes the `error` event; `response.failed` is the last one.
+    /// Ends the response badly, but for its last events: items that are open are closed. The
+    /// `error` event is one of the last, since the SDKs hang up at it.
     pub(crate) async fn fail(mut self, error: &Error, usage: Option<Usage>) -> Result<Last, Error> {
         self.begin().await?;
         self.close_open().await?;
@@ -171,8 +172,9 @@ impl Sink {
         self.response.usage = usage;
         self.response.status = Status::Failed;
         self.response.error = Some(ResponseError::of(&body));
-        self.send(&Event::Error(body)).await?;
-        Ok(self.last(Stage::Failed))
+        let mut last = self.last(Stage::Failed);
+        last.error = Some(body);
+        Ok(last)
     }
 
     /// Every item that began is done, though not complete.
@@ -192,6 +194,7 @@ impl Sink {
         Last {
             sink: self,
             stage,
+            error: None,
             response,
         }
     }
@@ -227,11 +230,13 @@ impl Sink {
     }
 }
 
-/// A response that is over but for its last event: the record is filed in between, so that
+/// A response that is over but for its last events: the record is filed in between, so that
 /// whoever has seen the end also finds the row.
 pub(crate) struct Last {
     sink: Sink,
     stage: Stage,
+    /// Sent before the terminal event.
+    error: Option<ErrorBody>,
     response: Box<Response>,
 }
 
@@ -241,13 +246,17 @@ impl Last {
         &self.response
     }
 
-    /// Sends the last event and returns the response.
+    /// Sends the last events and returns the response.
     pub(crate) async fn send(self) -> Result<Response, Error> {
         let Self {
             mut sink,
             stage,
+            error,
             response,
         } = self;
+        if let Some(error) = error {
+            sink.send(&Event::Error(error)).await?;
+        }
         let event = Event::Lifecycle(stage, response);
         sink.send(&event).await?;
         match event {
@@ -278,7 +287,7 @@ fn obfuscation() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use portunus_protocol::error::{ErrorBody, kind};
+    use portunus_protocol::error::kind;
     use portunus_protocol::item::Message;
 
     async fn drain(mut from: mpsc::Receiver<Bytes>) -> String {

@@ -67,6 +67,9 @@ pub(crate) struct Done {
     pub(crate) retries: i64,
 }
 
+/// The smallest bound on output tokens that OpenAI takes.
+const LEAST_TOKENS: u64 = 16;
+
 /// What the turns of one response have in common.
 struct State {
     history: Vec<Arc<Item>>,
@@ -222,7 +225,7 @@ impl Job {
         };
         let max_turns = self.gateway.parts.bounds.max_turns;
         for turn in 0..max_turns {
-            let Some(left) = self.tokens_left(record) else {
+            let Some(left) = self.tokens_left(turn, record)? else {
                 return Ok(Ending::Incomplete("max_output_tokens".to_owned()));
             };
             let frame = self.frame(&state, &inventory);
@@ -356,13 +359,16 @@ impl Job {
         Ok(None)
     }
 
-    /// Tokens that are left for the next turn, if they are bounded; `None` when none is left.
+    /// Output tokens that the next turn may use; `None` when there are too few for one. OpenAI
+    /// refuses a bound below [`LEAST_TOKENS`], which only the caller's own may be.
     #[expect(clippy::option_option, reason = "the outer says whether to go on")]
-    fn tokens_left(&self, record: &Record) -> Option<Option<u64>> {
+    fn tokens_left(&self, turn: u32, record: &Record) -> Result<Option<Option<u64>>, Error> {
         let spent = record.usage().map_or(0, |usage| usage.output_tokens);
         let max = self.body.max_output_tokens;
         let left = max.map(|max| max.saturating_sub(spent));
-        (left != Some(0)).then_some(left)
+        let native = self.route.target()?.dialect() == Dialect::Responses;
+        let least = if native && turn > 0 { LEAST_TOKENS } else { 1 };
+        Ok(left.is_none_or(|left| left >= least).then_some(left))
     }
 
     /// The request of a turn, as one target gets it.
