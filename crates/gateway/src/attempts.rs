@@ -5,10 +5,11 @@
 
 use crate::Gateway;
 use crate::call::Call;
-use crate::config::{Config, Retry};
+use crate::config::{self, Config, Retry};
 use crate::error::{Error, invalid};
 use crate::record::Record;
 use crate::route::{self, Exit, Step, Target};
+use http::{HeaderMap, HeaderName};
 use portunus_egress::SendError;
 use portunus_protocol::error::ErrorBody;
 use portunus_protocol::shallow::Shallow;
@@ -34,6 +35,8 @@ pub(crate) struct Attempt {
     pub(crate) timeout: Option<Duration>,
     /// Fields that replace those of the body.
     params: Map<String, Value>,
+    /// Headers of the request that the provider gets too.
+    pub(crate) forward: HeaderMap,
     exits: Vec<Exit>,
 }
 
@@ -163,15 +166,22 @@ impl Route {
 
     fn aim(&self, at: usize, record: &mut Record) {
         self.at.store(at, Ordering::Release);
-        if let Ok(target) = &self.attempts[at].target {
-            record.aimed(target);
+        let attempt = &self.attempts[at];
+        if let Ok(target) = &attempt.target {
+            record.aimed(target, &attempt.index);
+            record.keeps_secret(&attempt.forward);
         }
     }
 }
 
 async fn open(gateway: &Gateway, call: &Call, step: Step, alone: bool) -> Result<Attempt, Error> {
     let name = step.wanted.place.shown().to_owned();
-    let target = match gateway.target(call, step.wanted).await {
+    let found = gateway.target(call, step.wanted).await;
+    let found = match (found, &step.settings.custom_host) {
+        (Ok(target), Some(url)) => gateway.hosted(target, &host_at(call, &step.index), url),
+        (found, _) => found,
+    };
+    let target = match found {
         Ok(target) => Ok(target),
         Err(error) if alone || matches!(error, Error::Internal(_)) => return Err(error),
         Err(error) => Err((error.status(), error.body())),
@@ -183,8 +193,27 @@ async fn open(gateway: &Gateway, call: &Call, step: Step, alone: bool) -> Result
         retry: step.settings.retry.unwrap_or_default(),
         timeout: step.settings.request_timeout,
         params: step.settings.override_params,
+        forward: forwarded(call, step.settings.forward_headers.as_deref()),
         exits: step.exits,
     })
+}
+
+/// What names the host: the header, else the config.
+fn host_at(call: &Call, index: &str) -> String {
+    match call.header(config::HOST) {
+        Some(_) => config::HOST.to_owned(),
+        None => format!("{index}.custom_host"),
+    }
+}
+
+fn forwarded(call: &Call, names: Option<&[HeaderName]>) -> HeaderMap {
+    let mut out = HeaderMap::new();
+    for name in names.unwrap_or_default() {
+        for value in call.headers.get_all(name) {
+            out.append(name, value.clone());
+        }
+    }
+    out
 }
 
 impl Attempt {

@@ -1,4 +1,5 @@
-//! The routing config of a request: that of `x-portkey-config`, or an empty one.
+//! The routing config of a request: that of `x-portkey-config`, a saved one that is named there or
+//! by the API key, or an empty one.
 //!
 //! A config is read once, into a tree of [`Level`]s; a field that is not served is refused by
 //! its path.
@@ -8,6 +9,7 @@ use crate::error::{Error, invalid};
 use crate::policy::McpExecution;
 use http::HeaderMap;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 mod fields;
 mod tree;
@@ -16,58 +18,22 @@ use fields::unbuilt;
 use tree::Parser;
 pub(crate) use tree::{Kind, Level, Mode, Retry, Settings};
 
-const HEADER: &str = "x-portkey-config";
+pub(crate) const HEADER: &str = "x-portkey-config";
 const TIMEOUT: &str = "x-portkey-request-timeout";
+pub(crate) const HOST: &str = "x-portkey-custom-host";
+pub(crate) const FORWARD: &str = "x-portkey-forward-headers";
 
-/// What a config asks for.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Config {
+/// A config, read.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Routing {
     pub(crate) tree: Level,
     pub(crate) mcp_execution: Option<McpExecution>,
 }
 
-impl Config {
-    /// The config in the headers, or an empty one.
-    pub(crate) fn of(call: &Call) -> Result<Self, Error> {
-        let headers = &call.headers;
-        refuse_headers(headers)?;
-        let mut config = Self::in_header(call)?;
-        if let Some(text) = call.header(TIMEOUT) {
-            let limit = fields::timeout(TIMEOUT, text.parse().ok())?;
-            config.tree.settings.request_timeout = Some(limit);
-        }
-        Ok(config)
-    }
-
-    fn in_header(call: &Call) -> Result<Self, Error> {
-        let headers = &call.headers;
-        let Some(value) = headers.get(HEADER) else {
-            return Ok(Self::default());
-        };
-        let text = value
-            .to_str()
-            .map_err(|_| invalid(HEADER, "must be ASCII JSON"))?
-            .trim();
-        if text.is_empty() {
-            return Ok(Self::default());
-        }
-        if !call.principal.defaults.allow_config_override {
-            return Err(invalid(
-                HEADER,
-                "may not be sent with this API key, whose allow_config_override is false",
-            ));
-        }
-        if text.starts_with("pc-") {
-            return Err(unbuilt(HEADER, "stored configs"));
-        }
-        match serde_json::from_str(text) {
-            Ok(Value::Object(fields)) => Self::parse(fields),
-            _ => Err(invalid(HEADER, "must hold a JSON object")),
-        }
-    }
-
-    fn parse(fields: Map<String, Value>) -> Result<Self, Error> {
-        let (tree, mcp_execution) = Parser { root: HEADER }.parse(fields)?;
+impl Routing {
+    /// Reads a config; `root` is what errors call it.
+    pub(crate) fn parse(root: &'static str, fields: Map<String, Value>) -> Result<Self, Error> {
+        let (tree, mcp_execution) = Parser { root }.parse(fields)?;
         Ok(Self {
             tree,
             mcp_execution,
@@ -75,10 +41,91 @@ impl Config {
     }
 }
 
+/// What a request asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Config {
+    pub(crate) routing: Arc<Routing>,
+    /// What its headers say of every target, whatever the config says.
+    pub(crate) over: Option<Settings>,
+}
+
+/// Where the config of a request is.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Asked<'a> {
+    Nothing,
+    Inline(Arc<Routing>),
+    Saved(Named<'a>),
+}
+
+/// A saved config that is named.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Named<'a> {
+    pub(crate) slug: &'a str,
+    /// By the API key, not by the request.
+    pub(crate) by_key: bool,
+}
+
+/// The config of a request: that of its header, else the default of its API key.
+pub(crate) fn asked(call: &Call) -> Result<Asked<'_>, Error> {
+    let defaults = &call.principal.defaults;
+    let default = defaults.config_id.as_deref();
+    let by_key = || match default.filter(|slug| !slug.is_empty()) {
+        Some(slug) => Asked::Saved(Named { slug, by_key: true }),
+        None => Asked::Nothing,
+    };
+    let Some(value) = call.headers.get(HEADER) else {
+        return Ok(by_key());
+    };
+    let text = value
+        .to_str()
+        .map_err(|_| invalid(HEADER, "must be ASCII JSON"))?
+        .trim();
+    if text.is_empty() {
+        return Ok(by_key());
+    }
+    if !defaults.allow_config_override {
+        return Err(invalid(
+            HEADER,
+            "may not be sent with this API key, whose allow_config_override is false",
+        ));
+    }
+    if text.starts_with("pc-") {
+        return Ok(Asked::Saved(Named {
+            slug: text,
+            by_key: false,
+        }));
+    }
+    match serde_json::from_str(text) {
+        Ok(Value::Object(fields)) => {
+            let routing = Routing::parse(HEADER, fields)?;
+            Ok(Asked::Inline(Arc::new(routing)))
+        }
+        _ => Err(invalid(
+            HEADER,
+            "must hold a JSON object, or the slug of a saved config (pc-…)",
+        )),
+    }
+}
+
+/// What the headers say of every target; they beat the config. Source: Portkey, "Request headers".
+pub(crate) fn over(call: &Call) -> Result<Option<Settings>, Error> {
+    refuse_headers(&call.headers)?;
+    let mut over = Settings::default();
+    if let Some(text) = call.header(TIMEOUT) {
+        over.request_timeout = Some(fields::timeout(TIMEOUT, text.parse().ok())?);
+    }
+    if let Some(text) = call.header(HOST) {
+        over.custom_host = Some(fields::host(HOST, text)?);
+    }
+    if let Some(text) = call.header(FORWARD) {
+        over.forward_headers = Some(fields::header_names(FORWARD, text.split(','))?);
+    }
+    Ok((over != Settings::default()).then_some(over))
+}
+
 /// Headers that would change the call, and that this version does not serve.
 fn refuse_headers(headers: &HeaderMap) -> Result<(), Error> {
     let names = [
-        "x-portkey-forward-headers",
         "x-portkey-default-input-guardrails",
         "x-portkey-default-output-guardrails",
         "x-portkey-cache-force-refresh",
@@ -87,16 +134,6 @@ fn refuse_headers(headers: &HeaderMap) -> Result<(), Error> {
         if headers.get(name).is_some_and(|value| !value.is_empty()) {
             return Err(unbuilt(name, &format!("the header '{name}'")));
         }
-    }
-    if headers
-        .get("x-portkey-custom-host")
-        .is_some_and(|value| !value.is_empty())
-    {
-        return Err(invalid(
-            "x-portkey-custom-host",
-            "cannot be set by a caller: whoever runs this gateway gives a virtual key its host \
-             (portunus virtual-key create --custom-host)",
-        ));
     }
     Ok(())
 }

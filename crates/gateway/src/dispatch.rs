@@ -5,7 +5,7 @@ use crate::attempts::random;
 use crate::config::Retry;
 use crate::error::Error;
 use crate::record::{Record, whole_ms};
-use crate::route::Target;
+use crate::route::{Target, Way};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use portunus_egress::{Limits, Phase, Response, SendError, Zone};
@@ -27,6 +27,8 @@ pub(crate) struct Send<'a> {
     pub(crate) runs_tools: bool,
     /// The caller's own bound on the wait for the head of an answer.
     pub(crate) timeout: Option<Duration>,
+    /// Headers of the request that the provider gets too.
+    pub(crate) forward: &'a HeaderMap,
 }
 
 impl Send<'_> {
@@ -106,7 +108,11 @@ impl Gateway {
             max_body_bytes: Some(bounds.max_turn_bytes),
         };
         let request = request(send)?;
-        let sent = Box::pin(self.parts.client.send(Zone::Provider, request, limits)).await;
+        let (client, zone) = match send.target.way {
+            Way::Operator => (&self.parts.client, Zone::Provider),
+            Way::Public => (&self.parts.public_only, Zone::Mcp),
+        };
+        let sent = Box::pin(client.send(zone, request, limits)).await;
         let response = sent.map_err(|cause| match (cause, send.timeout) {
             (SendError::Timeout(Phase::FirstByte), Some(limit)) => Error::RequestTimeout(limit),
             (cause, _) => unreachable(send, cause),
@@ -177,8 +183,22 @@ fn request(send: &Send<'_>) -> Result<http::Request<Bytes>, Error> {
     };
     default(header::CONTENT_TYPE, "application/json");
     default(header::ACCEPT, accept);
+    forward(&mut headers, send.forward);
     *request.headers_mut() = headers;
     Ok(request)
+}
+
+/// Forwarded headers take the place of ours, but not of a credential.
+fn forward(headers: &mut HeaderMap, forwarded: &HeaderMap) {
+    for name in forwarded.keys() {
+        if headers.get(name).is_some_and(HeaderValue::is_sensitive) {
+            continue;
+        }
+        headers.remove(name);
+        for value in forwarded.get_all(name) {
+            headers.append(name, value.clone());
+        }
+    }
 }
 
 pub(crate) fn unreachable(send: &Send<'_>, cause: portunus_egress::SendError) -> Error {

@@ -99,6 +99,7 @@ impl Gateway {
             turn: 0,
             runs_tools: false,
             timeout: attempt.timeout,
+            forward: &attempt.forward,
         };
         let response = self.dispatch(&send, &attempt.retry, record).await?;
         let whole = response.body.bytes().await;

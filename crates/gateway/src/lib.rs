@@ -16,6 +16,7 @@ mod history;
 mod idempotency;
 mod input_tokens;
 mod journal;
+mod kept;
 mod lists;
 mod models;
 mod opened;
@@ -29,6 +30,7 @@ mod reply;
 mod resume;
 mod route;
 mod run;
+mod saved;
 mod secrets;
 mod servers;
 mod sink;
@@ -55,6 +57,7 @@ use std::sync::{Arc, Mutex};
 pub struct Gateway {
     parts: Parts,
     opened: Arc<opened::OpenedKeys>,
+    saved: Arc<kept::Kept<Arc<saved::Saved>>>,
     /// Room for retries.
     budget: Arc<attempts::Budget>,
     /// A fresh name of this process: a request that another one began is not running here.
@@ -76,6 +79,7 @@ impl Gateway {
         Arc::new(Self {
             parts,
             opened: Arc::default(),
+            saved: Arc::default(),
             budget: Arc::default(),
             process: portunus_store::new_id(""),
             running: Arc::default(),
@@ -95,6 +99,7 @@ impl Gateway {
         Arc::new(Self {
             parts,
             opened: Arc::clone(&self.opened),
+            saved: Arc::clone(&self.saved),
             budget: Arc::clone(&self.budget),
             process: self.process.clone(),
             running: Arc::clone(&self.running),
@@ -152,12 +157,13 @@ impl Gateway {
         record.asked(&head);
         let input = front::peek(&head);
         front::refuse_unbuilt(&head, &input)?;
-        let config = config::Config::of(call)?;
+        let config = self.config(call, record).await?;
         Ok(Read {
             route: self.route(&head.model, call, &config, record).await?,
             servers: servers::of(&head, &call.principal.workspace_id, self)?,
             context: state::Context::find(self, call, &head, &input).await?,
             execution: config
+                .routing
                 .mcp_execution
                 .unwrap_or(self.parts.policy.mcp_execution),
             head,

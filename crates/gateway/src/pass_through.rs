@@ -121,6 +121,7 @@ impl Gateway {
             turn: 0,
             runs_tools: head.mcp_tools().next().is_some(),
             timeout: attempt.timeout,
+            forward: &attempt.forward,
         })
     }
 

@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 pub struct Parts {
     /// The only way out.
     pub client: portunus_egress::Client,
+    /// The way out to addresses that a config or a caller names: no allow-list opens anything.
+    pub public_only: portunus_egress::Client,
     /// Sessions and tool lists of MCP servers.
     pub pool: portunus_mcp::Pool,
     /// The database.

@@ -21,6 +21,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
+mod target;
+
 /// Sees each finished record, for metrics. Must be quick: it runs at the end of a request.
 pub trait Observer: Send + Sync {
     /// One request is over.
@@ -95,16 +97,6 @@ impl Record {
         if let Some(kept) = payload::request(head, self.level, self.max_bytes) {
             request.preview = kept.preview.map(|text| self.secrets.blank(&text));
             request.request_body = kept.body;
-        }
-    }
-
-    /// Where it goes, or goes on.
-    pub(crate) fn aimed(&mut self, target: &Target) {
-        self.target_retries = 0;
-        self.row.request.provider = Some(target.provider.name().to_owned());
-        self.row.request.virtual_key.clone_from(&target.slug);
-        if let Some(credential) = &target.endpoint.credential {
-            self.secrets.add_secret(credential);
         }
     }
 
@@ -194,14 +186,6 @@ impl Record {
         if let Some(row) = self.attempt(row) {
             "refused".clone_into(&mut row.outcome);
             row.total_ms = Some(0);
-        }
-    }
-
-    /// A turn goes on at another target.
-    pub(crate) fn aim_turn(&mut self, index: usize, target: &Target) {
-        if let Some(row) = self.row.turns.get_mut(index) {
-            target.provider.name().clone_into(&mut row.provider);
-            row.model = Some(target.model.clone());
         }
     }
 

@@ -32,6 +32,7 @@ pub(crate) fn refuse(error: Error, record: Record) -> Reply {
         error: record.cleaned(error),
         tool_may_have_run: record.tool_may_have_run(),
         retries: record.retry_count(),
+        used: record.used(),
     };
     record.refuse(&refused.error);
     refusal(&refused)
@@ -115,6 +116,15 @@ pub(crate) fn json(body: String) -> Reply {
 
 fn refusal(refused: &Refused) -> Reply {
     let mut reply = answer_of(&refused.error, refused.tool_may_have_run);
+    match refused.error.source() {
+        "provider" => reply.headers.extend(base_headers(refused.used.clone())),
+        "gateway" => set(
+            &mut reply.headers,
+            name("x-portkey-gateway-exception"),
+            "true",
+        ),
+        _ => {}
+    }
     // Portkey's -1: all retries failed.
     let retries = if refused.retries > 0 { -1 } else { 0 };
     set_retries(&mut reply.headers, retries);

@@ -115,7 +115,7 @@ fn bare(slug: &str) -> &str {
 }
 
 /// `@slug/model`: everything after the first slash is the model.
-fn split_model(model: &str) -> Result<(Option<&str>, &str), Error> {
+pub(crate) fn split_model(model: &str) -> Result<(Option<&str>, &str), Error> {
     let Some(rest) = model.strip_prefix('@') else {
         return Ok((None, model));
     };
@@ -153,6 +153,16 @@ pub(crate) struct Target {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) slug: Option<String>,
     pub(crate) model: String,
+    pub(crate) way: Way,
+}
+
+/// Who has named a target's address, and so which rules hold for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The operator, a virtual key or the provider's own documentation.
+    Operator,
+    /// A config or a caller: public addresses over https only.
+    Public,
 }
 
 impl Target {
@@ -184,6 +194,7 @@ impl Gateway {
                     endpoint,
                     slug: None,
                     model,
+                    way: Way::Operator,
                 })
             }
             Place::VirtualKey(slug) => {
@@ -206,6 +217,7 @@ impl Gateway {
                 endpoint,
                 slug: Some(slug),
                 model,
+                way: Way::Operator,
             });
         }
         let secret = self.environment_key(workspace_id, &slug);
@@ -219,7 +231,27 @@ impl Gateway {
             endpoint,
             slug: Some(slug),
             model,
+            way: Way::Operator,
         })
+    }
+
+    /// The target at another address. A credential that the gateway keeps goes to no other origin
+    /// than the one that it was stored for; the caller's own goes where the caller says.
+    pub(crate) fn hosted(&self, mut target: Target, at: &str, url: &Url) -> Result<Target, Error> {
+        let endpoint = target.endpoint.as_ref();
+        if is_same_base(&endpoint.base_url, url) {
+            return Ok(target);
+        }
+        let keeps = target.slug.is_some() && endpoint.credential.is_some();
+        if keeps && endpoint.base_url.origin() != url.origin() {
+            return Err(kept_credential(at, &target, url));
+        }
+        target.way = self.hosted_by(at, url)?;
+        target.endpoint = Arc::new(Endpoint {
+            base_url: url.clone(),
+            ..endpoint.clone()
+        });
+        Ok(target)
     }
 
     /// The slugs that a workspace may name beside the stored ones.
@@ -254,6 +286,22 @@ impl Gateway {
             .map(Some)
             .map_err(|error| Error::Internal(format!("vault: {error}")))
     }
+}
+
+fn is_same_base(one: &Url, other: &Url) -> bool {
+    one.as_str().trim_end_matches('/') == other.as_str().trim_end_matches('/')
+}
+
+fn kept_credential(at: &str, target: &Target, url: &Url) -> Error {
+    let message = format!(
+        "Invalid '{at}': the credential of the provider {} is not sent to '{}': it belongs to \
+         another host. Give the virtual key that host (portunus virtual-key update \
+         --custom-host), or send a provider key of your own in 'Authorization' with \
+         'x-portkey-provider'.",
+        target.shown(),
+        url.host_str().unwrap_or_default()
+    );
+    ErrorBody::invalid(at, "host_not_allowed", message).into()
 }
 
 pub(crate) fn find(name: &str) -> Result<&'static dyn Provider, Error> {

@@ -59,6 +59,8 @@ pub(crate) struct Refused {
     pub(crate) error: Error,
     pub(crate) tool_may_have_run: bool,
     pub(crate) retries: i64,
+    /// Provider and place of the target that was tried last.
+    pub(crate) used: Option<(&'static str, String)>,
 }
 
 /// A job that ended with a response.
@@ -188,6 +190,7 @@ impl Job {
             error: failed,
             tool_may_have_run: record.tool_may_have_run(),
             retries: record.retry_count(),
+            used: record.used(),
         };
         match refused.error {
             // Dropped without an end, the record says that the client went away.
@@ -543,6 +546,7 @@ fn listed_label(item: &Item) -> Option<&str> {
 async fn end(last: Last, failed: Option<Error>, record: Record) -> Result<Done, Refused> {
     let (retries, of_target) = (record.retry_count(), record.target_retries());
     let tool_may_have_run = record.tool_may_have_run();
+    let used = record.used();
     record.end(200, last.response(), failed.as_ref());
     match last.send().await {
         Ok(response) => Ok(Done {
@@ -553,6 +557,7 @@ async fn end(last: Last, failed: Option<Error>, record: Record) -> Result<Done, 
             error,
             tool_may_have_run,
             retries,
+            used,
         }),
     }
 }

@@ -252,6 +252,7 @@ impl<'a> Reader<'a> {
             turn: self.turn,
             runs_tools: false,
             timeout: attempt.timeout,
+            forward: &attempt.forward,
         };
         let response = self
             .frame

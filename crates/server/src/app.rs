@@ -54,8 +54,6 @@ pub struct App {
     pub log: LogWriter,
     /// What opens the gateway.
     pub keys: Keys,
-    /// Judges the addresses that a tenant names: no allow-list opens anything in it.
-    pub public_only: Client,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// How many requests may be at work.
@@ -114,6 +112,7 @@ impl App {
             .with_context(|| format!("cannot open {}", portunus_store::shown(&url)))?;
         let secrets = secrets(&settings, environment, store.as_ref()).await?;
         let client = Client::new(live::egress(&settings, Own::default())?)?;
+        let own = client.settings().own.clone();
         let tasks = TaskTracker::new();
         let log = LogWriter::start(Arc::clone(&store), log_settings(&settings), &tasks);
         let metrics = Arc::new(Metrics::default());
@@ -122,6 +121,7 @@ impl App {
             cut: life.cut.clone(),
             pool: Pool::new(client.clone(), live::mcp_bounds(&settings)),
             client,
+            public_only: Client::new(live::public_only(&settings, own))?,
             store: Arc::clone(&store),
             vault: Arc::clone(&secrets.vault),
             log: log.clone(),
@@ -144,7 +144,6 @@ impl App {
             vault: secrets.vault,
             log,
             keys: secrets.keys,
-            public_only: Client::new(portunus_egress::Settings::default())?,
             metrics,
             admission,
             life,

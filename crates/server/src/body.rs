@@ -100,7 +100,7 @@ fn broken() -> Refusal {
 }
 
 /// A JSON object of the admin plane, parsed into `T`. Keys may be `camelCase` (Portkey's Node
-/// SDK sends both spellings) but in the free-form maps named `metadata`.
+/// SDK sends both spellings) but in the free-form maps named `metadata`, and in a `config`.
 ///
 /// # Errors
 /// As [`json_bytes`]; 400 that names the field for JSON of the wrong shape.
@@ -165,7 +165,9 @@ fn snake_keys(object: Map<String, Value>) -> Map<String, Value> {
 fn entry(key: &str, value: Value) -> (String, Value) {
     let key = snake(key);
     let value = match value {
-        Value::Object(inner) if key != "metadata" => Value::Object(snake_keys(inner)),
+        Value::Object(inner) if key != "metadata" && key != "config" => {
+            Value::Object(snake_keys(inner))
+        }
         other => other,
     };
     (key, value)

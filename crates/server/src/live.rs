@@ -30,6 +30,12 @@ impl Live {
         &self.gateway.parts().client
     }
 
+    /// Judges the addresses that a tenant names: no allow-list opens anything in it.
+    #[must_use]
+    pub fn public_only(&self) -> &Client {
+        &self.gateway.parts().public_only
+    }
+
     /// Provider keys found in the environment.
     #[must_use]
     pub fn environment_keys(&self) -> &[EnvironmentKey] {
@@ -48,14 +54,13 @@ impl Live {
         tls: Option<TlsAcceptor>,
     ) -> Result<Self> {
         let before = self.gateway.parts();
-        let egress = egress(&settings, before.client.settings().own.clone())?;
-        let client = match *before.client.settings() == egress {
-            true => before.client.clone(),
-            false => Client::new(egress)?,
-        };
+        let own = before.client.settings().own.clone();
+        let public_only = public_only(&settings, own.clone());
+        let client = client(&before.client, egress(&settings, own)?)?;
         let parts = Parts {
             pool: before.pool.with(client.clone(), mcp_bounds(&settings)),
             client,
+            public_only: self::client(&before.public_only, public_only)?,
             bounds: bounds(&settings),
             policy: policy(&settings),
             environment_keys,
@@ -69,6 +74,27 @@ impl Live {
     }
 }
 
+/// A way out by these settings: the one that there is, if it is by the same.
+fn client(before: &Client, settings: portunus_egress::Settings) -> Result<Client> {
+    match *before.settings() == settings {
+        true => Ok(before.clone()),
+        false => Ok(Client::new(settings)?),
+    }
+}
+
+/// As [`egress`], for addresses that a config or a caller names: nothing is on the lists.
+#[must_use]
+pub fn public_only(settings: &Settings, own: Own) -> portunus_egress::Settings {
+    portunus_egress::Settings {
+        connect_timeout: ms(settings.limits.connect_timeout_ms),
+        first_byte_timeout: ms(settings.providers.first_byte_timeout_ms),
+        idle_timeout: ms(settings.providers.idle_timeout_ms),
+        max_body_bytes: settings.providers.max_body_bytes,
+        own,
+        ..portunus_egress::Settings::default()
+    }
+}
+
 /// What the way out is built from; `own` is where the process listens.
 ///
 /// # Errors
@@ -77,11 +103,7 @@ pub fn egress(settings: &Settings, own: Own) -> Result<portunus_egress::Settings
     Ok(portunus_egress::Settings {
         mcp_allow: AllowList::parse(&settings.mcp.allow)?,
         provider_allow: AllowList::parse(&settings.providers.allow)?,
-        connect_timeout: ms(settings.limits.connect_timeout_ms),
-        first_byte_timeout: ms(settings.providers.first_byte_timeout_ms),
-        idle_timeout: ms(settings.providers.idle_timeout_ms),
-        max_body_bytes: settings.providers.max_body_bytes,
-        own,
+        ..public_only(settings, own)
     })
 }
 

@@ -48,6 +48,13 @@ pub fn documented() -> OpenApiRouter<Shared> {
             admin::api_keys::delete
         ))
         .routes(routes!(admin::api_keys::rotate))
+        .routes(routes!(admin::configs::list, admin::configs::create))
+        .routes(routes!(
+            admin::configs::read,
+            admin::configs::update,
+            admin::configs::delete
+        ))
+        .routes(routes!(admin::configs::versions))
         .routes(routes!(admin::workspaces::list, admin::workspaces::create))
         .routes(routes!(admin::logs::list))
         .routes(routes!(admin::logs::read))

@@ -3,6 +3,7 @@
 //! `Debug` and `Serialize` never show a hash or a ciphertext: the first ends up in logs,
 //! the second in answers of the admin API.
 
+mod config;
 mod log;
 mod state;
 
@@ -13,6 +14,7 @@ use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use config::{CONFIG_VERSIONS, ConfigRow, STATUS_INACTIVE};
 pub use log::{
     AttemptRow, LogDetail, LogFilter, LogRecord, LogSummary, RequestRow, ToolCallRow, ToolListRow,
     TurnRow,

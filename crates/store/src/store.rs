@@ -7,9 +7,9 @@ use jiff::Timestamp;
 
 use crate::error::StoreError;
 use crate::model::{
-    ApiKeyRow, ApprovalRow, Claimed, Decided, IdempotencyRow, JournalRow, Listed, LogDetail,
-    LogFilter, LogRecord, LogSummary, NewWorkspace, Page, ResponseRow, Used, VaultMetaRow,
-    VirtualKeyRow, WorkspaceRow,
+    ApiKeyRow, ApprovalRow, Claimed, ConfigRow, Decided, IdempotencyRow, JournalRow, Listed,
+    LogDetail, LogFilter, LogRecord, LogSummary, NewWorkspace, Page, ResponseRow, Used,
+    VaultMetaRow, VirtualKeyRow, WorkspaceRow,
 };
 
 /// A future that borrows from the store and its arguments.
@@ -96,6 +96,41 @@ pub trait Store: Send + Sync {
     fn virtual_key_changes(&self) -> u64;
     /// Removes a virtual key.
     fn delete_virtual_key<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, bool>;
+
+    // Saved routing configs.
+
+    /// Stores a new config and its first version.
+    fn insert_config<'a>(&'a self, row: &'a ConfigRow) -> Answer<'a, ()>;
+    /// The config of that slug.
+    fn config_by_slug<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        slug: &'a str,
+    ) -> Answer<'a, Option<ConfigRow>>;
+    /// The config of that id.
+    fn config<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, Option<ConfigRow>>;
+    /// A page of the configs, oldest first.
+    fn list_configs<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        page: Page,
+    ) -> Answer<'a, Listed<ConfigRow>>;
+    /// A page of the versions of a config, newest first, each as the config was then. The newest
+    /// [`crate::CONFIG_VERSIONS`] are kept.
+    fn config_versions<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        id: &'a str,
+        page: Page,
+    ) -> Answer<'a, Listed<ConfigRow>>;
+    /// Makes a new version with this name, status and config, which must be the stored one's
+    /// `version` plus one; anything else is a [`StoreError::Conflict`]: somebody has changed it
+    /// meanwhile.
+    fn update_config<'a>(&'a self, row: &'a ConfigRow) -> Answer<'a, bool>;
+    /// As [`Store::virtual_key_changes`], for configs.
+    fn config_changes(&self) -> u64;
+    /// Removes a config with all its versions.
+    fn delete_config<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, bool>;
 
     // Values of the whole database, sealed.
 

@@ -2,12 +2,15 @@ use super::*;
 use crate::call::test_call;
 use std::time::Duration;
 
-fn config(text: &str) -> Result<Config, Error> {
+fn config(text: &str) -> Result<Arc<Routing>, Error> {
     let line = text.replace('\n', "");
-    Config::of(&test_call(&[(HEADER, &line)]))
+    match asked(&test_call(&[(HEADER, &line)]))? {
+        Asked::Inline(routing) => Ok(routing),
+        other => panic!("{other:?}"),
+    }
 }
 
-fn group(config: &Config) -> (&Mode, &[Level]) {
+fn group(config: &Routing) -> (&Mode, &[Level]) {
     match &config.tree.kind {
         Kind::Group(mode, targets) => (mode, targets),
         Kind::Target(_) => panic!("not a group: {config:?}"),
@@ -52,7 +55,7 @@ fn groups_nest() {
 fn both_spellings_of_retry_after() {
     for key in ["use_retry_after_header", "use_retry_after_headers"] {
         let text = format!(r#"{{"retry":{{"attempts":1,"{key}":false}}}}"#);
-        let retry = config(&text).unwrap().tree.settings.retry.unwrap();
+        let retry = config(&text).unwrap().tree.settings.retry.clone().unwrap();
         assert!(!retry.use_retry_after, "{key}");
     }
 }
@@ -61,9 +64,60 @@ fn both_spellings_of_retry_after() {
 fn a_key_may_forbid_a_config() {
     let mut call = test_call(&[(HEADER, "{}")]);
     call.principal.defaults.allow_config_override = false;
-    assert_eq!(Config::of(&call).unwrap_err().status(), 400);
+    assert_eq!(asked(&call).unwrap_err().status(), 400);
+    call.headers.insert(HEADER, "pc-a".parse().unwrap());
+    assert_eq!(asked(&call).unwrap_err().status(), 400);
     call.headers.clear();
-    assert_eq!(Config::of(&call).unwrap(), Config::default());
+    assert_eq!(asked(&call).unwrap(), Asked::Nothing);
+}
+
+#[test]
+fn the_config_of_the_request_beats_that_of_the_key() {
+    let saved = |slug, by_key| Asked::Saved(Named { slug, by_key });
+    let mut call = test_call(&[]);
+    call.principal.defaults.config_id = Some("pc-key".to_owned());
+    assert_eq!(asked(&call).unwrap(), saved("pc-key", true));
+    call.headers.insert(HEADER, "".parse().unwrap());
+    assert_eq!(asked(&call).unwrap(), saved("pc-key", true));
+    call.headers.insert(HEADER, "pc-own".parse().unwrap());
+    assert_eq!(asked(&call).unwrap(), saved("pc-own", false));
+    call.headers.insert(HEADER, "{}".parse().unwrap());
+    assert!(matches!(asked(&call).unwrap(), Asked::Inline(_)));
+}
+
+#[test]
+fn headers_are_set_for_every_target() {
+    let headers = [
+        (TIMEOUT, "700"),
+        (HOST, "https://models.example/v1"),
+        (FORWARD, "OpenAI-Beta, x-team"),
+    ];
+    let got = over(&test_call(&headers)).unwrap().unwrap();
+    assert_eq!(got.request_timeout, Some(Duration::from_millis(700)));
+    let host = got.custom_host.unwrap();
+    assert_eq!(host.as_str(), "https://models.example/v1");
+    assert_eq!(got.forward_headers.unwrap(), ["openai-beta", "x-team"]);
+    assert_eq!(over(&test_call(&[])).unwrap(), None);
+}
+
+#[test]
+fn headers_that_are_wrong_are_refused_by_name() {
+    for (name, value) in [
+        (TIMEOUT, "soon"),
+        (TIMEOUT, "0"),
+        (HOST, "models.example"),
+        (HOST, "https://user@models.example"),
+        (HOST, "https://models.example/v1?x=1"),
+        (FORWARD, "x-portkey-forward-headers"),
+        (FORWARD, "x-team, Authorization"),
+        (FORWARD, "Cookie"),
+        (FORWARD, "not a name"),
+        ("x-portkey-cache-force-refresh", "true"),
+    ] {
+        let error = over(&test_call(&[(name, value)])).unwrap_err();
+        assert_eq!(error.status(), 400, "{name}: {value}");
+        assert_eq!(error.body().param.as_deref(), Some(name), "{value}");
+    }
 }
 
 #[test]
@@ -101,7 +155,12 @@ fn what_is_not_served_is_refused_by_its_path() {
         (r#"{"retry":{"attempts":9}}"#, ".retry.attempts"),
         (r#"{"provider":"openai"}"#, ".provider"),
         (r#"{"provider":"@a","virtual_key":"b"}"#, ".virtual_key"),
-        (r#"{"custom_host":"https://a.test"}"#, ".custom_host"),
+        (r#"{"custom_host":"a.test"}"#, ".custom_host"),
+        (r#"{"forward_headers":"x-team"}"#, ".forward_headers"),
+        (
+            r#"{"forward_headers":["x-team","x-api-key"]}"#,
+            ".forward_headers",
+        ),
         (
             r#"{"override_params":{"tools":[]}}"#,
             ".override_params.tools",

@@ -3,8 +3,10 @@
 use super::fields::{self, Fields, unbuilt};
 use crate::error::{Error, invalid};
 use crate::policy::McpExecution;
+use http::HeaderName;
 use serde_json::{Map, Value};
 use std::time::Duration;
+use url::Url;
 
 /// Portkey's default codes for a retry.
 const RETRY_CODES: [u16; 6] = [429, 500, 502, 503, 504, 529];
@@ -16,14 +18,13 @@ const MAX_TARGETS: usize = 100;
 const MAX_DEPTH: usize = 8;
 
 /// Fields of Portkey's config that this version does not serve.
-const UNBUILT: [&str; 19] = [
+const UNBUILT: [&str; 18] = [
     "api_key",
     "passthrough",
     "prompt_id",
     "fetch_integrated_models",
     "cache",
     "cb_config",
-    "forward_headers",
     "default_params",
     "drop_params",
     "strict_open_ai_compliance",
@@ -83,6 +84,17 @@ pub(crate) enum Mode {
     Fallback(Option<Vec<u16>>),
 }
 
+impl Mode {
+    /// As configs spell it.
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Single => "single",
+            Self::Loadbalance => "loadbalance",
+            Self::Fallback(_) => "fallback",
+        }
+    }
+}
+
 /// What a level hands down to those below it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Settings {
@@ -91,6 +103,10 @@ pub(crate) struct Settings {
     pub(crate) request_timeout: Option<Duration>,
     /// Fields that replace those of the body.
     pub(crate) override_params: Map<String, Value>,
+    /// Base URL in place of the target's own.
+    pub(crate) custom_host: Option<Url>,
+    /// Headers of the request that the provider gets too.
+    pub(crate) forward_headers: Option<Vec<HeaderName>>,
 }
 
 /// Repeats of one turn at one provider, never of a tool call.
@@ -131,11 +147,17 @@ impl Settings {
         let own = self.override_params.iter();
         override_params.extend(own.map(|(key, value)| (key.clone(), value.clone())));
         Self {
-            retry: self.retry.clone().or_else(|| parent.retry.clone()),
+            retry: nearest(&self.retry, &parent.retry),
             request_timeout: self.request_timeout.or(parent.request_timeout),
             override_params,
+            custom_host: nearest(&self.custom_host, &parent.custom_host),
+            forward_headers: nearest(&self.forward_headers, &parent.forward_headers),
         }
     }
+}
+
+fn nearest<T: Clone>(own: &Option<T>, above: &Option<T>) -> Option<T> {
+    own.as_ref().or(above.as_ref()).cloned()
 }
 
 /// Reads a tree.
@@ -220,13 +242,8 @@ fn setting(settings: &mut Settings, at: &str, key: &str, value: Value) -> Result
             settings.request_timeout = Some(fields::timeout(at, value.as_u64())?);
         }
         "override_params" => settings.override_params = params(at, value)?,
-        // Whoever calls may not say where credentials go.
-        "custom_host" => {
-            return Err(invalid(
-                at,
-                "cannot be set by a caller: give it to a virtual key",
-            ));
-        }
+        "custom_host" => settings.custom_host = Some(fields::host(at, fields::text(at, &value)?)?),
+        "forward_headers" => settings.forward_headers = Some(forward(at, &value)?),
         "on_status_codes" => {
             return Err(invalid(at, "belongs into 'strategy' or 'retry'"));
         }
@@ -329,6 +346,16 @@ fn mode(at: &str, value: &Value) -> Result<Mode, Error> {
         )),
         None => Err(fields::missing(&mode_at)),
     }
+}
+
+fn forward(at: &str, value: &Value) -> Result<Vec<HeaderName>, Error> {
+    let list = value.as_array().map(Vec::as_slice);
+    let list = list.ok_or_else(|| invalid(at, "must be an array of names of headers"))?;
+    let names: Vec<&str> = list
+        .iter()
+        .map(|name| fields::text(at, name))
+        .collect::<Result<_, _>>()?;
+    fields::header_names(at, names.into_iter())
 }
 
 fn weight(at: &str, value: &Value) -> Result<f64, Error> {

@@ -46,16 +46,19 @@ pub(crate) fn steps(
     let mut walk = Walk {
         model,
         call,
+        over: config.over.as_ref(),
         draw,
         steps: Vec::new(),
     };
-    walk.level(&config.tree, &Settings::default())?;
+    walk.level(&config.routing.tree, &Settings::default())?;
     Ok(walk.steps)
 }
 
 struct Walk<'a> {
     model: &'a str,
     call: &'a Call,
+    /// What beats the settings of every target.
+    over: Option<&'a Settings>,
     draw: &'a mut dyn FnMut() -> f64,
     steps: Vec<Step>,
 }
@@ -112,6 +115,9 @@ impl Walk<'_> {
         slug: Option<&str>,
         mut settings: Settings,
     ) -> Result<(), Error> {
+        if let Some(over) = self.over {
+            settings = over.under(&settings);
+        }
         let model = settings.override_params.shift_remove("model");
         let model = model.as_ref().and_then(serde_json::Value::as_str);
         let wanted = wanted(self.model, model, self.call, (&level.index, slug))?;

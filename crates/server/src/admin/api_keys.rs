@@ -1,6 +1,8 @@
 //! API keys: `/v1/api-keys`. The secret is shown once, when a key is made or rotated.
 
-use super::{Answer, Ask, expiry, listed, missing, name_text, refuse_unbuilt, virtual_keys};
+use super::{
+    Answer, Ask, configs, expiry, listed, missing, name_text, refuse_unbuilt, virtual_keys,
+};
 use crate::answer::Refusal;
 use crate::app::App;
 use crate::auth::Admin;
@@ -19,7 +21,7 @@ use utoipa::ToSchema;
 /// What a key may do when nothing else is said.
 pub const DEFAULT_SCOPES: [&str; 2] = ["completions.write", "models.list"];
 /// Every scope that a route asks for.
-const SCOPES: [&str; 17] = [
+const SCOPES: [&str; 22] = [
     "completions.write",
     "models.list",
     "logs.list",
@@ -35,6 +37,11 @@ const SCOPES: [&str; 17] = [
     "api_keys.read",
     "api_keys.update",
     "api_keys.delete",
+    "configs.create",
+    "configs.list",
+    "configs.read",
+    "configs.update",
+    "configs.delete",
     "approvals.list",
     "approvals.update",
 ];
@@ -52,9 +59,9 @@ struct DefaultsBody {
     /// Metadata that is put on each request.
     #[serde(default)]
     metadata: Option<BTreeMap<String, String>>,
+    /// Slug (or id) of the saved config of requests that bring none; empty takes it away.
     #[serde(default)]
-    #[schema(ignore)]
-    config_id: Option<Value>,
+    config_id: Option<String>,
     /// Whether a request may bring its own config.
     #[serde(default)]
     allow_config_override: Option<bool>,
@@ -95,16 +102,11 @@ pub struct ApiKeyBody {
 
 impl ApiKeyBody {
     fn refuse_unbuilt(&self) -> Result<(), Refusal> {
-        let defaults = self.defaults.as_ref();
         refuse_unbuilt(&[
             ("rate_limits", &self.rate_limits),
             ("usage_limits", &self.usage_limits),
             ("rotation_policy", &self.rotation_policy),
             ("alert_emails", &self.alert_emails),
-            (
-                "defaults.config_id",
-                &defaults.and_then(|d| d.config_id.clone()),
-            ),
         ])
     }
 }
@@ -132,7 +134,7 @@ fn scopes(admin: &Admin, asked: &[String]) -> Result<Vec<String>, Refusal> {
 }
 
 /// Puts the fields that were asked for over those that there are: what is absent stays, an empty
-/// virtual key is taken away.
+/// virtual key or config is taken away.
 async fn set_defaults(
     app: &App,
     workspace_id: &str,
@@ -145,6 +147,12 @@ async fn set_defaults(
             return Err(Refusal::field("defaults.virtual_key", code::VALUE, message));
         }
         defaults.virtual_key = Some(slug).filter(|slug| !slug.is_empty());
+    }
+    if let Some(word) = asked.config_id {
+        defaults.config_id = match word.as_str() {
+            "" => None,
+            word => Some(configs::slug_for_key(app, workspace_id, word).await?),
+        };
     }
     if let Some(metadata) = asked.metadata {
         let long = |text: &String| text.chars().count() > METADATA_MAX;

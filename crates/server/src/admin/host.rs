@@ -55,7 +55,7 @@ pub(super) fn custom_host(
 fn may_name(app: &App, admin: &Admin, url: &Url) -> bool {
     admin.sees_all()
         || app.live().client().is_allow_listed(Zone::Provider, url)
-        || app.public_only.check(Zone::Mcp, url).is_ok()
+        || app.live().public_only().check(Zone::Mcp, url).is_ok()
 }
 
 fn only_the_operator(url: &Url) -> Refusal {

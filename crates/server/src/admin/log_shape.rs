@@ -64,7 +64,8 @@ fn identity(row: &RequestRow) -> Value {
         "parent_span_id": row.parent_span_id, "span_name": row.span_name,
         "request_id": row.request_id, "response_id": row.response_id,
         "api_key_id": row.api_key_id, "api_key_name": row.api_key_name,
-        "virtual_key": row.virtual_key, "config_id": row.config_id,
+        "virtual_key": row.virtual_key, "config": row.config, "config_id": row.config_id,
+        "config_version_id": row.config_version_id,
         "metadata": row.metadata, "source": row.client["source"], "client": row.client,
         "runtime": row.client["runtime"], "runtime_version": row.client["runtime_version"],
         "sdk_version": row.client["sdk_version"],
@@ -106,7 +107,8 @@ fn state(row: &RequestRow) -> Value {
     json!({
         "is_success": (200..300).contains(&row.status_code), "response_status_code": row.status_code,
         "outcome": row.outcome, "error_source": row.error_source, "error_code": row.error_code,
-        "error_message": row.error_message, "mode": "single", "cache_status": row.cache_status,
+        "error_message": row.error_message, "mode": row.mode.as_deref().unwrap_or("single"),
+        "last_used_option_index": option(row), "cache_status": row.cache_status,
         "retry_success_count": row.retry_count, "tool_errors": row.tool_errors,
         "preview": row.preview, "payload_level": row.payload_level, "notes": row.notes,
     })
@@ -124,8 +126,13 @@ fn response(row: &RequestRow) -> Value {
     json!({
         "status": row.status_code, "headers": {"x-request-id": row.request_id},
         "body": row.response_body.as_deref().map(body), "responseTime": row.total_ms,
-        "lastUsedOptionJsonPath": "config",
+        "lastUsedOptionJsonPath": option(row),
     })
+}
+
+/// Where in the config the target stood that was used last.
+fn option(row: &RequestRow) -> &str {
+    row.last_used_option.as_deref().unwrap_or("config")
 }
 
 /// A stored body as JSON where it is whole, else as text.

@@ -1,8 +1,9 @@
-//! The admin plane: Portkey's paths and shapes for virtual keys, API keys and logs. Bodies and
+//! The admin plane: Portkey's paths and shapes for virtual keys, API keys, configs and logs. Bodies and
 //! queries are read in `snake_case` and `camelCase`, because Portkey's SDKs send both.
 
 pub mod api_keys;
 pub mod approvals;
+pub mod configs;
 mod host;
 pub mod log_filter;
 pub mod log_shape;

@@ -6,6 +6,7 @@
 
 mod approvals;
 mod check;
+mod config;
 mod demo;
 mod key;
 mod link;
@@ -89,10 +90,10 @@ enum Command {
     Check,
     /// Have the running gateway read its settings anew; print what has changed
     Reload,
-    /// About the settings file
+    /// Saved routing configs, and the schema of the settings file
     Config {
         #[command(subcommand)]
-        command: ConfigCommand,
+        command: config::Command,
     },
     /// API keys of the gateway
     Key {
@@ -116,12 +117,6 @@ enum Command {
     },
     /// The request log: the newest rows, one in full, or as they come
     Logs(logs::Args),
-}
-
-#[derive(Debug, Subcommand)]
-enum ConfigCommand {
-    /// Print the JSON schema of the settings file
-    Schema,
 }
 
 impl Global {
@@ -224,9 +219,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Demo(args) => demo::run(global, &args).await,
         Command::Check => check::run(global).await,
         Command::Reload => reload::run(global).await,
-        Command::Config {
-            command: ConfigCommand::Schema,
-        } => schema::run(),
+        Command::Config { command } => config::run(global, command).await,
         Command::Key { command } => key::run(global, command).await,
         Command::VirtualKey { command } => virtual_key::run(global, command).await,
         Command::Approvals { command } => approvals::run(global, command).await,

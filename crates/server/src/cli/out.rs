@@ -49,6 +49,15 @@ impl Out {
         self.line(&value.to_string());
     }
 
+    /// Something of this slug is gone.
+    pub fn removed(self, what: &str, slug: &str) {
+        if self.json {
+            self.json(&json!({"slug": slug, "deleted": true}));
+        } else {
+            self.line(&format!("{what} {slug} removed."));
+        }
+    }
+
     /// Rows under headings, columns as wide as they need.
     pub fn table(self, headings: &[&str], rows: &[Vec<String>]) {
         let width = |column: usize| {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use http::Method;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::io::{IsTerminal, Read, stdin};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,9 +32,9 @@ pub(super) enum Command {
 #[derive(Debug, Args)]
 pub(super) struct One {
     /// Its slug
-    slug: String,
+    pub(super) slug: String,
     #[command(flatten)]
-    place: Place,
+    pub(super) place: Place,
 }
 
 #[derive(Debug, Args)]
@@ -256,10 +256,6 @@ async fn delete(link: &Link, out: Out, one: &One) -> Result<()> {
         .place
         .of(&format!("/v1/virtual-keys/{}", segment(&one.slug)));
     link.call(Method::DELETE, &path, None).await?;
-    if out.is_json() {
-        out.json(&json!({"slug": one.slug, "deleted": true}));
-    } else {
-        out.line(&format!("Virtual key {} removed.", one.slug));
-    }
+    out.removed("Virtual key", &one.slug);
     Ok(())
 }

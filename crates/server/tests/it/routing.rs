@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
-struct Bed {
-    gateway: Arc<Gateway>,
-    fake: FakeProvider,
-    mcp: Mcp,
-    key: String,
+pub(crate) struct Bed {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) fake: FakeProvider,
+    pub(crate) mcp: Mcp,
+    pub(crate) key: String,
 }
 
 impl Bed {
     /// Virtual keys `native` and `chat` reach the fake provider; nothing listens behind `dead`.
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let fake = FakeProvider::start().await.unwrap();
         let mcp = Mcp::start().await;
         let gateway = Gateway::with(|settings| {
@@ -44,19 +44,19 @@ impl Bed {
         }
     }
 
-    async fn post(&self, config: &Value, body: &Value) -> Answer {
+    pub(crate) async fn post(&self, config: &Value, body: &Value) -> Answer {
         post(&self.gateway, &self.key, config, body).await
     }
 
     /// The models that the provider was asked for, in order.
-    fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         let requests = self.fake.journal().requests();
         let models = requests.iter().filter_map(|r| r.body["model"].as_str());
         models.map(str::to_owned).collect()
     }
 }
 
-async fn post(gateway: &Gateway, key: &str, config: &Value, body: &Value) -> Answer {
+pub(crate) async fn post(gateway: &Gateway, key: &str, config: &Value, body: &Value) -> Answer {
     let headers = [
         ("x-portkey-api-key", key),
         ("x-portkey-config", &config.to_string()),
@@ -67,15 +67,15 @@ async fn post(gateway: &Gateway, key: &str, config: &Value, body: &Value) -> Ans
 }
 
 /// A target with a virtual key and a model, which says how it fails.
-fn target(slug: &str, model: &str) -> Value {
+pub(crate) fn target(slug: &str, model: &str) -> Value {
     json!({"virtual_key": slug, "override_params": {"model": model}})
 }
 
-fn fallback(targets: &[Value]) -> Value {
+pub(crate) fn fallback(targets: &[Value]) -> Value {
     json!({"strategy": {"mode": "fallback"}, "targets": targets})
 }
 
-fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
+pub(crate) fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
     answer
         .headers
         .get(name)

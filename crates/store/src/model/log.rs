@@ -113,8 +113,17 @@ pub struct RequestRow {
     pub api_key_name: Option<String>,
     /// Slug of the virtual key.
     pub virtual_key: Option<String>,
-    /// Id of the routing config.
+    /// Slug of the saved config.
+    pub config: Option<String>,
+    /// Id of the saved config.
     pub config_id: Option<String>,
+    /// Which version of the saved config it was.
+    pub config_version_id: Option<String>,
+    /// Strategy of the config, saved or not; none without targets.
+    pub mode: Option<String>,
+    /// Where in the config the target stood that was used last, such as `config.targets[1]`; none
+    /// when that is the config itself.
+    pub last_used_option: Option<String>,
     /// Provider that answered last.
     pub provider: Option<String>,
     /// Model in the request.

@@ -31,7 +31,10 @@ const LIMITS: [(&str, &str); 3] = [
 const MIGRATION_LOCK: i64 = 0x706f_7274_756e_7573;
 
 /// The schema, oldest step first. The version of a database is the number of steps it has seen.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/postgres/0001_init.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/postgres/0001_init.sql"),
+    include_str!("../../migrations/postgres/0002_configs.sql"),
+];
 
 pub(crate) async fn open(url: &str) -> Result<Backend, StoreError> {
     let options = PgConnectOptions::from_str(url)

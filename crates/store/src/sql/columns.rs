@@ -72,7 +72,8 @@ pub(super) use columns;
 columns!(RequestRow:
     id workspace_id created_at_ms trace_id span_id parent_span_id span_name request_id
     response_id endpoint method status_code outcome error_source error_code error_message stream
-    api_key_id api_key_name virtual_key config_id provider model_asked model_served execution
+    api_key_id api_key_name virtual_key config config_id config_version_id mode
+    last_used_option provider model_asked model_served execution
     mcp_execution input_tokens cached_input_tokens cache_write_tokens output_tokens
     reasoning_tokens total_tokens cost_picodollars price_source total_ms first_token_ms gateway_ms
     provider_ms tools_ms turns tool_calls tool_errors attempts retry_count cache_status

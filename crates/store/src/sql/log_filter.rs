@@ -42,7 +42,7 @@ fn push_lists(query: &mut QueryBuilder<Database>, filter: &LogFilter) {
     any_of(query, &["model_asked", "model_served"], &filter.ai_model);
     any_of(query, &["virtual_key"], &filter.virtual_keys);
     any_of(query, &["api_key_id"], &filter.api_key_ids);
-    any_of(query, &["config_id"], &filter.configs);
+    any_of(query, &["config", "config_id"], &filter.configs);
     any_of(query, &["provider"], &filter.providers);
     any_of(query, &["error_source"], &filter.error_source);
 }

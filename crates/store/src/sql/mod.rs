@@ -7,6 +7,7 @@
 mod approvals;
 pub(super) mod bulk;
 pub(super) mod columns;
+mod configs;
 mod idempotency;
 mod journal;
 mod keys;
@@ -24,9 +25,9 @@ use jiff::Timestamp;
 use super::{driver, group};
 use crate::error::StoreError;
 use crate::model::{
-    ApiKeyRow, ApprovalRow, Claimed, Decided, IdempotencyRow, JournalRow, Listed, LogDetail,
-    LogFilter, LogRecord, LogSummary, NewWorkspace, Page, ResponseRow, Used, VaultMetaRow,
-    VirtualKeyRow, WorkspaceRow,
+    ApiKeyRow, ApprovalRow, Claimed, ConfigRow, Decided, IdempotencyRow, JournalRow, Listed,
+    LogDetail, LogFilter, LogRecord, LogSummary, NewWorkspace, Page, ResponseRow, Used,
+    VaultMetaRow, VirtualKeyRow, WorkspaceRow,
 };
 use crate::store::{BoxFuture, Store};
 use driver::{Pool, failed};
@@ -44,6 +45,7 @@ pub(crate) struct Backend {
     /// its own cache, which a second writer would make worthless, and nobody fights for the lock.
     pub(super) writes: Group,
     virtual_key_changes: AtomicU64,
+    config_changes: AtomicU64,
 }
 
 impl Backend {
@@ -54,14 +56,15 @@ impl Backend {
             logs,
             writes,
             virtual_key_changes: AtomicU64::new(0),
+            config_changes: AtomicU64::new(0),
         }
     }
+}
 
-    /// Counts a change when `work` is over, also when it is given up.
-    async fn changing<T>(&self, work: impl Future<Output = T>) -> T {
-        let _changed = Changed(&self.virtual_key_changes);
-        work.await
-    }
+/// Counts a change when `work` is over, also when it is given up.
+async fn changing<T>(changes: &AtomicU64, work: impl Future<Output = T>) -> T {
+    let _changed = Changed(changes);
+    work.await
 }
 
 struct Changed<'a>(&'a AtomicU64);
@@ -138,7 +141,8 @@ impl Store for Backend {
     }
 
     fn insert_virtual_key<'a>(&'a self, row: &'a VirtualKeyRow) -> Answer<'a, ()> {
-        Box::pin(self.changing(virtual_keys::insert(&self.keys, row)))
+        let work = virtual_keys::insert(&self.keys, row);
+        Box::pin(changing(&self.virtual_key_changes, work))
     }
 
     fn virtual_key_by_slug<'a>(
@@ -166,7 +170,8 @@ impl Store for Backend {
     }
 
     fn update_virtual_key<'a>(&'a self, row: &'a VirtualKeyRow) -> Answer<'a, bool> {
-        Box::pin(self.changing(virtual_keys::update(&self.keys, row)))
+        let work = virtual_keys::update(&self.keys, row);
+        Box::pin(changing(&self.virtual_key_changes, work))
     }
 
     fn virtual_key_changes(&self) -> u64 {
@@ -175,7 +180,55 @@ impl Store for Backend {
 
     fn delete_virtual_key<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, bool> {
         let work = owned::delete::<VirtualKeyRow>(&self.keys, workspace_id, id);
-        Box::pin(self.changing(work))
+        Box::pin(changing(&self.virtual_key_changes, work))
+    }
+
+    fn insert_config<'a>(&'a self, row: &'a ConfigRow) -> Answer<'a, ()> {
+        let work = configs::insert(&self.keys, row);
+        Box::pin(changing(&self.config_changes, work))
+    }
+
+    fn config_by_slug<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        slug: &'a str,
+    ) -> Answer<'a, Option<ConfigRow>> {
+        Box::pin(owned::find(&self.keys, workspace_id, "slug", slug))
+    }
+
+    fn config<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, Option<ConfigRow>> {
+        Box::pin(owned::find(&self.keys, workspace_id, "id", id))
+    }
+
+    fn list_configs<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        page: Page,
+    ) -> Answer<'a, Listed<ConfigRow>> {
+        Box::pin(owned::list(&self.keys, workspace_id, page))
+    }
+
+    fn config_versions<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        id: &'a str,
+        page: Page,
+    ) -> Answer<'a, Listed<ConfigRow>> {
+        Box::pin(configs::versions(&self.keys, workspace_id, id, page))
+    }
+
+    fn update_config<'a>(&'a self, row: &'a ConfigRow) -> Answer<'a, bool> {
+        let work = configs::update(&self.keys, row);
+        Box::pin(changing(&self.config_changes, work))
+    }
+
+    fn config_changes(&self) -> u64 {
+        self.config_changes.load(Ordering::SeqCst)
+    }
+
+    fn delete_config<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, bool> {
+        let work = owned::delete::<ConfigRow>(&self.keys, workspace_id, id);
+        Box::pin(changing(&self.config_changes, work))
     }
 
     fn vault_meta<'a>(&'a self, name: &'a str) -> Answer<'a, Option<VaultMetaRow>> {

@@ -31,6 +31,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0001_init.sql"),
     include_str!("../../migrations/sqlite/0002_compact_log.sql"),
     include_str!("../../migrations/sqlite/0003_state.sql"),
+    include_str!("../../migrations/sqlite/0004_configs.sql"),
 ];
 
 pub(crate) async fn open(url: &str) -> Result<Backend, StoreError> {

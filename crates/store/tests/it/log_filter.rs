@@ -22,7 +22,7 @@ fn plain() -> LogRecord {
     plain.request.model_served = Some("llama".to_owned());
     plain.request.virtual_key = Some("local".to_owned());
     plain.request.api_key_id = Some("key-2".to_owned());
-    plain.request.config_id = Some("pc-2".to_owned());
+    plain.request.config = Some("pc-2".to_owned());
     plain.request.provider = Some("ollama".to_owned());
     plain.request.trace_id = "trace-2".to_owned();
     plain.request.error_source = Some("provider".to_owned());

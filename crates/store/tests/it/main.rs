@@ -7,6 +7,7 @@
 
 mod api_keys;
 mod approvals;
+mod configs;
 mod crash;
 mod files;
 mod idempotency;

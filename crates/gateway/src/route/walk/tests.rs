@@ -1,14 +1,26 @@
 use super::*;
 use crate::call::test_call;
+use crate::config::{Asked, asked, over};
 use crate::route::Place;
 use proptest::prelude::*;
+use std::time::Duration;
 
 fn walked(config: &str, model: &str, numbers: &[f64]) -> Result<Vec<Step>, Error> {
     let line = config.replace('\n', "");
     let call = test_call(&[("x-portkey-config", &line)]);
-    let config = Config::of(&call).unwrap();
+    let config = config_of(&call);
     let mut numbers = numbers.iter();
     steps(model, &call, &config, &mut || *numbers.next().unwrap())
+}
+
+fn config_of(call: &Call) -> Config {
+    let Asked::Inline(routing) = asked(call).unwrap() else {
+        panic!("no config");
+    };
+    Config {
+        routing,
+        over: over(call).unwrap(),
+    }
 }
 
 fn names(steps: &[Step]) -> Vec<&str> {
@@ -79,6 +91,25 @@ fn a_request_that_names_another_virtual_key_than_a_target_is_refused() {
         r#"{"strategy":{"mode":"fallback"},"targets":[{"virtual_key":"a"},{"virtual_key":"b"}]}"#;
     let body = walked(config, "@a/m", &[]).unwrap_err().body();
     assert!(body.message.contains("config.targets[1]"), "{body}");
+}
+
+#[test]
+fn headers_beat_what_any_level_of_a_config_says() {
+    let line = r#"{"strategy":{"mode":"fallback"},"targets":[{"virtual_key":"a","request_timeout":5,"custom_host":"https://a.example"},{"virtual_key":"b"}]}"#;
+    let call = test_call(&[
+        ("x-portkey-config", line),
+        ("x-portkey-request-timeout", "700"),
+        ("x-portkey-custom-host", "https://over.example/v1"),
+    ]);
+    let steps = steps("m", &call, &config_of(&call), &mut || 0.0).unwrap();
+    assert_eq!(names(&steps), ["a", "b"]);
+    for step in steps {
+        let settings = step.settings;
+        let limit = Some(Duration::from_millis(700));
+        assert_eq!(settings.request_timeout, limit);
+        let host = settings.custom_host.unwrap();
+        assert_eq!(host.as_str(), "https://over.example/v1");
+    }
 }
 
 proptest! {
