@@ -6,8 +6,8 @@ import openai
 import pytest
 from openai import OpenAI
 
+from bed.clients import CALL_MJS
 from bed.servers import mcp
-from test_clients import CALL_MJS
 
 PATH = "/v1/responses/input_tokens"
 BODY = {"model": "gpt-4.1", "input": "How long is this?", "instructions": "Be brief."}
