@@ -170,6 +170,19 @@ def test_thoughts_go_back_to_the_vendor_as_it_wants_them(gateway, provider, benc
     assert not any("reasoning_content" in m or "reasoning_details" in m for m in assistant("as-llama-cpp"))
 
 
+@pytest.mark.usefixtures("vendors")
+@pytest.mark.parametrize("field, param", [
+    ({"top_logprobs": 2}, "top_logprobs"),
+    ({"input": [{"role": "assistant", "content": "so"}, {"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]},
+        "input[1].content[0]"),
+])
+def test_a_stream_that_cannot_be_served_does_not_begin(gateway, provider, guarded, field, param):
+    """A plain answer, before the MCP server is asked (which would be a 424 here)."""
+    answer = gateway.post({**ask(guarded, **field), "stream": True}, "as-groq")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), answer.text
+    assert answer.headers["content-type"].startswith("application/json")
+
+
 PICTURE = {"type": "input_image", "image_url": "data:image/png;base64,QUJD", "detail": "low"}
 
 

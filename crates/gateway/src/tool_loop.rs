@@ -26,6 +26,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
+mod early;
 mod offer;
 
 use offer::{Offered, client_tool, client_tool_name, described, hosted, nothing_to_choose};
@@ -114,6 +115,9 @@ impl Job {
             .await?;
         let earlier = context.earlier();
         history::check(&earlier, &body.input, native)?;
+        if route.targets().count() == 1 {
+            early::check(target, &body)?;
+        }
         let answered = answers::find(gateway, &call.principal, &servers, &body.input).await?;
         let notes = Notes {
             native: false,
