@@ -27,6 +27,8 @@ pub(crate) enum Error {
     Bound(String),
     /// The gateway itself failed; the cause is for the log only.
     Internal(String),
+    /// The database does not answer at the moment; the cause is for the log only.
+    Database(String),
     /// The client went away.
     Gone,
     /// The process ends and takes the request with it.
@@ -86,7 +88,7 @@ impl Error {
     pub(crate) fn cause(&self) -> Option<&str> {
         match self.last() {
             Self::McpList { detail, .. } => Some(detail),
-            Self::Internal(cause) => Some(cause),
+            Self::Internal(cause) | Self::Database(cause) => Some(cause),
             _ => None,
         }
     }
@@ -127,6 +129,10 @@ impl Error {
             }
             Self::Bound(text) => (500, "gateway", server(text.clone())),
             Self::Internal(_) => (500, "gateway", server(INTERNAL.to_owned())),
+            Self::Database(_) => {
+                let body = ErrorBody::new(kind::UNAVAILABLE, DATABASE).code(code::DATABASE);
+                (503, "gateway", body)
+            }
             Self::ShuttingDown => {
                 let text = "The gateway was stopped while it handled the request.".to_owned();
                 let body = ErrorBody::new(kind::UNAVAILABLE, text).code("shutting_down");
@@ -144,6 +150,8 @@ impl Error {
 
 const INTERNAL: &str = "The gateway failed while it handled your request. It is not your fault: \
      try again, and give the request id to whoever runs this gateway if it stays.";
+
+const DATABASE: &str = "The gateway's database does not answer at the moment. Try again.";
 
 fn blame(failure: &Failure) -> &'static str {
     match failure.source {
@@ -217,7 +225,10 @@ impl From<Failure> for Error {
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        Self::Internal(format!("store: {error}"))
+        match error.is_transient() {
+            true => Self::Database(format!("store: {error}")),
+            false => Self::Internal(format!("store: {error}")),
+        }
     }
 }
 

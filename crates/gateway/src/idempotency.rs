@@ -18,12 +18,16 @@ use jiff::Timestamp;
 use portunus_mcp::fingerprint;
 use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_protocol::request::Head;
-use portunus_store::{Claimed, IDEMPOTENCY_RUNNING, IdempotencyRow, JOURNAL_DONE};
+use portunus_store::{Claimed, IDEMPOTENCY_RUNNING, IdempotencyRow};
+use portunus_store::{JOURNAL_DONE, JOURNAL_INTENT, JournalRow};
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
 
 /// The header that carries the key.
 pub(crate) const HEADER: &str = "idempotency-key";
+
+/// The code of a request whose key another one holds.
+const IN_USE: &str = "idempotency_key_in_use";
 
 /// Longest key.
 const MAX_KEY_BYTES: usize = 255;
@@ -166,34 +170,42 @@ impl Gateway {
         let (process, request_id) = row.owner.split_once(':').unwrap_or((&row.owner, ""));
         if here && process == self.process {
             let message = "A request with this idempotency key is running. Wait for its answer.";
-            return Ok(conflict("idempotency_key_in_use", message.to_owned()));
+            return Ok(conflict(IN_USE, message.to_owned()));
         }
-        let calls = self
-            .parts
-            .store
-            .journal(&row.workspace_id, request_id)
-            .await?;
-        let told: Vec<String> = calls
-            .iter()
-            .map(|call| {
-                let end = if call.state == JOURNAL_DONE {
-                    "ran"
-                } else {
-                    "outcome unknown"
-                };
-                format!("'{}' of '{}': {end}", call.tool, call.server_label)
-            })
-            .collect();
-        let told = if told.is_empty() {
-            "none".to_owned()
-        } else {
-            told.join(", ")
-        };
+        let store = &self.parts.store;
+        let elsewhere = process != self.process && store.lives(process).await?;
+        let calls = store.journal(&row.workspace_id, request_id).await?;
+        let calls = told(&calls, elsewhere);
+        if elsewhere {
+            let message = format!(
+                "The first request with this idempotency key is running in another process of this \
+                 gateway, or was cut off there. Wait for its answer. Its tool calls: {calls}."
+            );
+            return Ok(conflict(IN_USE, message));
+        }
         let message = format!(
-            "The first request with this idempotency key has no answer here: it was cut off, or it \
-             still runs in another process. It is not run again by itself. Its tool calls: {told}. Send a new key to run it again."
+            "The first request with this idempotency key was cut off: it has no answer. It is not \
+             run again by itself. Its tool calls: {calls}. Send a new key to run it again."
         );
         Ok(conflict("idempotency_outcome_unknown", message))
+    }
+}
+
+/// What is known of tool calls, as a list; `alive` is whether the process that made them is.
+fn told(calls: &[JournalRow], alive: bool) -> String {
+    let end = |call: &JournalRow| match call.state.as_str() {
+        JOURNAL_DONE => "ran",
+        JOURNAL_INTENT if alive => "at work",
+        _ => "outcome unknown",
+    };
+    let told: Vec<String> = calls
+        .iter()
+        .map(|call| format!("'{}' of '{}': {}", call.tool, call.server_label, end(call)))
+        .collect();
+    if told.is_empty() {
+        "none".to_owned()
+    } else {
+        told.join(", ")
     }
 }
 

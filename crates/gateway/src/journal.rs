@@ -47,6 +47,7 @@ impl Journal {
                 ended_at_ms: None,
                 outcome: None,
                 result: None,
+                process: gateway.process.clone(),
             })
             .collect();
         Ok(gateway.parts.store.journal_intents(&rows).await?)

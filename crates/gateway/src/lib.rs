@@ -86,6 +86,12 @@ impl Gateway {
         })
     }
 
+    /// The name of this process in the database.
+    #[must_use]
+    pub fn process(&self) -> &str {
+        &self.process
+    }
+
     /// What this gateway is made of.
     #[must_use]
     pub fn parts(&self) -> &Parts {

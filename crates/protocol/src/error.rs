@@ -50,6 +50,8 @@ pub mod code {
     pub const HTTP: &str = "http_error";
     /// The provider refused the stored credential.
     pub const PROVIDER_AUTH: &str = "provider_auth_error";
+    /// The gateway's database does not answer.
+    pub const DATABASE: &str = "database_unavailable";
     /// Generic fault of the gateway or the provider.
     pub const SERVER: &str = "server_error";
 }

@@ -95,6 +95,15 @@ impl Refusal {
         refusal
     }
 
+    /// 503: the database does not answer at the moment. The cause goes to the process's log.
+    pub fn database(cause: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%cause, "the database is not available");
+        let mut refusal =
+            Self::busy("The gateway's database does not answer at the moment. Try again.");
+        refusal.body.code = Some(code::DATABASE.into());
+        refusal
+    }
+
     /// 500. The cause goes to the process's log, not to the caller.
     pub fn internal(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(%cause, "request failed inside the gateway");
@@ -136,6 +145,9 @@ impl Refusal {
 
 impl From<portunus_store::StoreError> for Refusal {
     fn from(error: portunus_store::StoreError) -> Self {
+        if error.is_transient() {
+            return Self::database(&error);
+        }
         Self::internal(&error)
     }
 }

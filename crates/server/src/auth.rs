@@ -235,20 +235,12 @@ impl App {
             self.metrics.auth_failed("absent");
             return Err(Refusal::unauthorized());
         };
-        let found = self
-            .api_key(key)
-            .await
-            .map_err(|error| unavailable(&error))?;
+        let found = self.api_key(key).await.map_err(Refusal::from)?;
         found.ok_or_else(|| {
             self.metrics.auth_failed("wrong");
             Refusal::unauthorized()
         })
     }
-}
-
-fn unavailable(error: &StoreError) -> Refusal {
-    tracing::error!(%error, "cannot look up an API key");
-    Refusal::busy("The gateway cannot look up keys at the moment. Try again.")
 }
 
 fn require(scopes: &[String], any_of: &[&str]) -> Result<(), Refusal> {

@@ -8,6 +8,7 @@ use axum::Json;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
+use portunus_protocol::error::code;
 use portunus_store::DEFAULT_WORKSPACE_ID;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -42,8 +43,10 @@ pub async fn readyz(State(app): State<Shared>) -> Response {
         (false, true) => "ready",
         (false, false) => "not ready",
     };
+    let degraded = (!database).then_some(code::DATABASE);
+    let checks = json!({"database": word(database)});
     let body =
-        json!({"status": status, "draining": draining, "checks": {"database": word(database)}});
+        json!({"status": status, "draining": draining, "degraded": degraded, "checks": checks});
     let code = if status == "ready" {
         StatusCode::OK
     } else {

@@ -7,7 +7,7 @@ use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use portunus_protocol::id;
 use std::convert::Infallible;
 use std::time::Instant;
@@ -94,12 +94,18 @@ pub async fn layer(State(app): State<Shared>, mut request: Request, next: Next) 
     // The one request extension of the server: it must exist before any extractor runs.
     request.extensions_mut().insert(marks.clone());
     let method = request.method().clone();
+    let keeps_alive = request.version() < Version::HTTP_2;
     let span = tracing::info_span!("request", id = %marks.request_id);
     let mut response = match request.extensions().get::<TwoLengths>() {
         Some(TwoLengths) => Refusal::two_lengths().into_response(),
         None => next.run(request).instrument(span).await,
     };
     marks.put(response.headers_mut());
+    if keeps_alive && app.life.draining.is_cancelled() {
+        // The next request is for another process.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
     let endpoint = matched.as_deref().unwrap_or("other");
     app.metrics.answered(
         &method,

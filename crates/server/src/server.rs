@@ -6,9 +6,10 @@ use crate::cli::out::complain;
 use crate::in_use::{self, InUse};
 use crate::live::{Live, ms};
 use crate::local::Local;
-use crate::{connection, examine, router, upkeep};
+use crate::{connection, examine, files, router, upkeep};
 use anyhow::{Context, Result, anyhow};
 use axum::Router;
+use futures_util::FutureExt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+/// Most connections at a time to what is not for callers: probes, the socket in the data folder.
+const SIDE_CONNECTIONS: usize = 256;
 /// How long the accept loop rests when the process has run out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long cut requests have to send their last words.
@@ -112,8 +115,10 @@ impl Server {
         if let Some(local) = self.local {
             listeners.spawn(api.clone().serve(local));
         }
+        let connections = files::connections(app.live().settings.limits.connections);
         let api = Front {
             secure: self.secure,
+            slots: Arc::new(Semaphore::new(connections)),
             ..api
         };
         listeners.spawn(api.serve(self.api));
@@ -223,10 +228,9 @@ struct Front {
 
 impl Front {
     fn new(router: Router, closed: &CancellationToken, app: &Shared) -> Self {
-        let connections = app.live().settings.limits.connections;
         Self {
             router,
-            slots: Arc::new(Semaphore::new(connections)),
+            slots: Arc::new(Semaphore::new(SIDE_CONNECTIONS)),
             secure: false,
             closed: closed.clone(),
             app: Arc::clone(app),
@@ -236,20 +240,34 @@ impl Front {
     /// Accepts until closed, then waits for the connections to finish what they do.
     async fn serve<L: Accept>(self, listener: L) {
         let mut connections = JoinSet::new();
+        let mut failing = false;
         loop {
             tokio::select! {
                 () = self.closed.cancelled() => break,
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
                 accepted = self.accept(&listener) => match accepted {
                     Ok((stream, slot)) => {
+                        failing = false;
                         connections.spawn(self.clone().until_gone(stream, slot));
                     }
                     Err(error) => {
-                        tracing::warn!(%error, "cannot accept a connection");
+                        // One line for each time that it begins.
+                        if !std::mem::replace(&mut failing, true) {
+                            tracing::warn!(%error, "cannot accept connections");
+                        }
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 }
             }
+        }
+        // Who has connected already is served; the system would reset those that nobody took.
+        let late = Self {
+            closed: CancellationToken::new(),
+            ..self.clone()
+        };
+        tokio::task::yield_now().await;
+        while let Some(Ok((stream, slot))) = self.accept(&listener).now_or_never() {
+            connections.spawn(late.clone().until_gone(stream, slot));
         }
         drop(listener);
         while connections.join_next().await.is_some() {}

@@ -8,6 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
+/// How often a process says that it lives.
+const BEAT: Duration = Duration::from_secs(2);
+/// How many of these there are for one look at the calls of the others.
+const BEATS_OF_A_SWEEP: u64 = 3;
 /// How often expired rows are looked for.
 const PAUSE: Duration = Duration::from_secs(600);
 /// Rows of one removal: a request never waits long for the database behind it.
@@ -19,6 +23,10 @@ const DAY_MS: i64 = 86_400_000;
 /// before the first request is done.
 pub async fn start(app: &Shared) {
     let store = Arc::clone(&app.store);
+    let shared = !app.live().settings.database_url().starts_with("sqlite:");
+    if shared {
+        beats(app).await;
+    }
     sweep(store.as_ref()).await;
     let ending = app.life.draining.clone();
     let weak = Arc::downgrade(app);
@@ -46,13 +54,47 @@ pub async fn start(app: &Shared) {
     });
 }
 
+/// Tells the other processes on the database that this one lives, to the end of its last request,
+/// and looks now and then whether one of them has died.
+async fn beats(app: &Shared) {
+    let (store, gone) = (Arc::clone(&app.store), app.life.gone.clone());
+    let process = app.live().gateway.process().to_owned();
+    beat(store.as_ref(), &process).await;
+    app.tasks.spawn(async move {
+        let work = async {
+            let mut ticks = tokio::time::interval(BEAT);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            for number in 1_u64.. {
+                ticks.tick().await;
+                beat(store.as_ref(), &process).await;
+                if number.is_multiple_of(BEATS_OF_A_SWEEP) {
+                    sweep(store.as_ref()).await;
+                }
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            () = gone.cancelled() => {}
+        }
+        if let Err(error) = store.leave(&process).await {
+            tracing::debug!(%error, "the other processes find out by themselves");
+        }
+    });
+}
+
+async fn beat(store: &dyn Store, process: &str) {
+    if let Err(error) = store.beat(process).await {
+        tracing::debug!(%error, "no sign of life to the other processes");
+    }
+}
+
 /// A call of which nobody will say any more how it ended.
 async fn sweep(store: &dyn Store) {
     match store.journal_sweep(Timestamp::now().as_millisecond()).await {
         Ok(0) => {}
         Ok(calls) => tracing::warn!(
             calls,
-            "tool calls were at work when the gateway ended last: whether they ran is unknown"
+            "tool calls were at work when a gateway ended: whether they ran is unknown"
         ),
         Err(error) => tracing::warn!(%error, "the journal of tool calls could not be read"),
     }

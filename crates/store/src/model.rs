@@ -23,7 +23,8 @@ pub use log::{
 pub use state::{
     APPROVAL_APPROVED, APPROVAL_DENIED, APPROVAL_EXPIRED, APPROVAL_PENDING, APPROVAL_USED,
     ApprovalRow, Claimed, Decided, IDEMPOTENCY_DONE, IDEMPOTENCY_RUNNING, IdempotencyRow,
-    JOURNAL_DONE, JOURNAL_INTENT, JOURNAL_UNKNOWN, JournalRow, Refusal, ResponseRow, Used,
+    JOURNAL_DONE, JOURNAL_INTENT, JOURNAL_UNKNOWN, JournalRow, PROCESS_LIFE_MS, Refusal,
+    ResponseRow, Used,
 };
 
 use crate::vault::{Binding, Sealed};

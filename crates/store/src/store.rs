@@ -265,12 +265,22 @@ pub trait Store: Send + Sync {
         workspace_id: &'a str,
         response_id: &'a str,
     ) -> Answer<'a, Vec<JournalRow>>;
-    /// For the start of the process: calls of all workspaces that a dead process has left without
-    /// an end become [`crate::JOURNAL_UNKNOWN`]; says how many.
+    /// Calls of all workspaces that a dead process has left without an end become
+    /// [`crate::JOURNAL_UNKNOWN`]; says how many. Dead is who has not called [`Store::beat`] within
+    /// [`crate::PROCESS_LIFE_MS`].
     fn journal_sweep(&self, now_ms: i64) -> Answer<'_, u64>;
     /// Removes at most `limit` calls of all workspaces that were noted before `before_ms`, oldest
     /// first; says how many.
     fn prune_journal(&self, before_ms: i64, limit: u32) -> Answer<'_, u64>;
+
+    // Which processes work on the database. Of use where there may be several.
+
+    /// Says that the process of that name lives.
+    fn beat<'a>(&'a self, process: &'a str) -> Answer<'a, ()>;
+    /// Whether that process has called [`Store::beat`] within [`crate::PROCESS_LIFE_MS`].
+    fn lives<'a>(&'a self, process: &'a str) -> Answer<'a, bool>;
+    /// Takes a process away: it is over in good order.
+    fn leave<'a>(&'a self, process: &'a str) -> Answer<'a, ()>;
 
     // Idempotency keys. On disk before a call returns.
 

@@ -6,7 +6,7 @@ use crate::app::{App, Made};
 use crate::reload::{Origin, reload};
 use crate::server::Server;
 use crate::signals::Signals;
-use crate::{dump, first_start, telemetry};
+use crate::{dump, files, first_start, telemetry};
 use anyhow::Result;
 use secrecy::{ExposeSecret, SecretString};
 use std::process::ExitCode;
@@ -22,6 +22,7 @@ pub(super) async fn run(global: &Global) -> Result<ExitCode> {
     if !settings.core_dumps {
         dump::forbid();
     }
+    files::raise();
     let mut signals = Signals::new()?;
     let again = global.clone();
     let origin = Origin {

@@ -23,6 +23,9 @@ pub const JOURNAL_DONE: &str = "done";
 /// `state` of a tool call of which nobody knows whether it ran.
 pub const JOURNAL_UNKNOWN: &str = "unknown";
 
+/// A process that has not been heard of for so long is taken for dead, in milliseconds.
+pub const PROCESS_LIFE_MS: i64 = 10_000;
+
 /// `state` of an idempotency key whose request is not over.
 pub const IDEMPOTENCY_RUNNING: &str = "running";
 /// `state` of an idempotency key whose answer is kept.
@@ -204,6 +207,8 @@ pub struct JournalRow {
     pub outcome: Option<String>,
     /// What the tool answered.
     pub result: Option<String>,
+    /// Name of the process that makes the call, see [`crate::Store::beat`].
+    pub process: String,
 }
 
 impl fmt::Debug for JournalRow {

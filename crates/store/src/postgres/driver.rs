@@ -16,6 +16,8 @@ use crate::error::StoreError;
 
 /// What tells two rows of a table apart.
 pub(super) const ROW: &str = "ctid";
+/// The time, Unix milliseconds, by the clock that all users of the database share.
+pub(super) const NOW_MS: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 /// What tells in which order calls were noted.
 pub(super) const NOTED: &str = "noted";
 

@@ -34,6 +34,7 @@ const MIGRATION_LOCK: i64 = 0x706f_7274_756e_7573;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0001_init.sql"),
     include_str!("../../migrations/postgres/0002_configs.sql"),
+    include_str!("../../migrations/postgres/0003_processes.sql"),
 ];
 
 pub(crate) async fn open(url: &str) -> Result<Backend, StoreError> {

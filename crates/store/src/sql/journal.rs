@@ -6,6 +6,7 @@ use super::bulk::insert_text;
 use super::columns::{columns, get, push};
 use super::driver::{Arguments, NOTED, Pool, Row, failed};
 use super::group::{Change, Group};
+use super::processes;
 use crate::error::StoreError;
 use crate::model::JournalRow;
 
@@ -13,7 +14,7 @@ const WHAT: &str = "journal row";
 
 columns!(JournalRow:
     id workspace_id request_id response_id server_label tool argument_digest state created_at_ms
-    ended_at_ms outcome result;
+    ended_at_ms outcome result process;
     json:);
 
 pub(super) async fn insert(group: &Group, rows: &[JournalRow]) -> Result<(), StoreError> {
@@ -75,13 +76,17 @@ pub(super) async fn list(
     rows.iter().map(read).collect()
 }
 
+/// Calls without an end whose process does not live are unknown.
 pub(super) async fn sweep(pool: &Pool, now_ms: i64) -> Result<u64, StoreError> {
-    let done = sqlx::query(
-        "UPDATE tool_journal SET state = 'unknown', ended_at_ms = $1 WHERE state = 'intent'",
-    )
-    .bind(now_ms)
-    .execute(pool)
-    .await
-    .map_err(failed(WHAT))?;
+    let text = format!(
+        "UPDATE tool_journal SET state = 'unknown', ended_at_ms = $1 WHERE state = 'intent' \
+         AND process NOT IN (SELECT id FROM processes WHERE {})",
+        processes::alive()
+    );
+    let done = sqlx::query(AssertSqlSafe(text))
+        .bind(now_ms)
+        .execute(pool)
+        .await
+        .map_err(failed(WHAT))?;
     Ok(done.rows_affected())
 }

@@ -14,13 +14,16 @@ mod keys;
 mod log_filter;
 mod logs;
 mod owned;
+mod processes;
 pub(super) mod state;
 mod virtual_keys;
 mod workspaces;
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::timeout;
 
 use super::{driver, group};
 use crate::error::StoreError;
@@ -34,6 +37,23 @@ use driver::{Pool, failed};
 use group::Group;
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// Longest wait of a request for one call: a database that hangs, or that somebody else has
+/// locked, holds nobody longer.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Work that gives up in time.
+fn in_time<'a, T>(work: impl Future<Output = Result<T, StoreError>> + Send + 'a) -> Answer<'a, T> {
+    Box::pin(async move {
+        let late = |_elapsed| {
+            let seconds = CALL_TIMEOUT.as_secs();
+            Err(StoreError::Unavailable(format!(
+                "no answer within {seconds} s"
+            )))
+        };
+        timeout(CALL_TIMEOUT, work).await.unwrap_or_else(late)
+    })
+}
 
 /// A database.
 pub(crate) struct Backend {
@@ -77,7 +97,7 @@ impl Drop for Changed<'_> {
 
 impl Store for Backend {
     fn ping(&self) -> Answer<'_, ()> {
-        Box::pin(async {
+        in_time(async {
             let asked = sqlx::query("SELECT 1").execute(&self.keys).await;
             asked.map(drop).map_err(failed("database"))
         })
@@ -92,23 +112,23 @@ impl Store for Backend {
     }
 
     fn create_workspace(&self, new: NewWorkspace) -> Answer<'_, WorkspaceRow> {
-        Box::pin(workspaces::create(&self.keys, new))
+        in_time(workspaces::create(&self.keys, new))
     }
 
     fn list_workspaces(&self) -> Answer<'_, Vec<WorkspaceRow>> {
-        Box::pin(workspaces::list(&self.keys))
+        in_time(workspaces::list(&self.keys))
     }
 
     fn workspace<'a>(&'a self, id: &'a str) -> Answer<'a, Option<WorkspaceRow>> {
-        Box::pin(workspaces::find(&self.keys, id))
+        in_time(workspaces::find(&self.keys, id))
     }
 
     fn insert_api_key<'a>(&'a self, row: &'a ApiKeyRow) -> Answer<'a, ()> {
-        Box::pin(keys::insert(&self.keys, row))
+        in_time(keys::insert(&self.keys, row))
     }
 
     fn api_key_by_lookup<'a>(&'a self, lookup: &'a str) -> Answer<'a, Option<ApiKeyRow>> {
-        Box::pin(keys::by_lookup(&self.keys, lookup))
+        in_time(keys::by_lookup(&self.keys, lookup))
     }
 
     fn list_api_keys<'a>(
@@ -116,19 +136,19 @@ impl Store for Backend {
         workspace_id: &'a str,
         page: Page,
     ) -> Answer<'a, Listed<ApiKeyRow>> {
-        Box::pin(owned::list(&self.keys, workspace_id, page))
+        in_time(owned::list(&self.keys, workspace_id, page))
     }
 
     fn api_key<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, Option<ApiKeyRow>> {
-        Box::pin(owned::find(&self.keys, workspace_id, "id", id))
+        in_time(owned::find(&self.keys, workspace_id, "id", id))
     }
 
     fn update_api_key<'a>(&'a self, row: &'a ApiKeyRow) -> Answer<'a, bool> {
-        Box::pin(keys::update(&self.keys, row))
+        in_time(keys::update(&self.keys, row))
     }
 
     fn delete_api_key<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, bool> {
-        Box::pin(owned::delete::<ApiKeyRow>(&self.keys, workspace_id, id))
+        in_time(owned::delete::<ApiKeyRow>(&self.keys, workspace_id, id))
     }
 
     fn touch_api_key<'a>(
@@ -137,12 +157,12 @@ impl Store for Backend {
         id: &'a str,
         at: Timestamp,
     ) -> Answer<'a, bool> {
-        Box::pin(keys::touch(&self.logs, workspace_id, id, at))
+        in_time(keys::touch(&self.logs, workspace_id, id, at))
     }
 
     fn insert_virtual_key<'a>(&'a self, row: &'a VirtualKeyRow) -> Answer<'a, ()> {
         let work = virtual_keys::insert(&self.keys, row);
-        Box::pin(changing(&self.virtual_key_changes, work))
+        in_time(changing(&self.virtual_key_changes, work))
     }
 
     fn virtual_key_by_slug<'a>(
@@ -150,7 +170,7 @@ impl Store for Backend {
         workspace_id: &'a str,
         slug: &'a str,
     ) -> Answer<'a, Option<VirtualKeyRow>> {
-        Box::pin(owned::find(&self.keys, workspace_id, "slug", slug))
+        in_time(owned::find(&self.keys, workspace_id, "slug", slug))
     }
 
     fn virtual_key<'a>(
@@ -158,7 +178,7 @@ impl Store for Backend {
         workspace_id: &'a str,
         id: &'a str,
     ) -> Answer<'a, Option<VirtualKeyRow>> {
-        Box::pin(owned::find(&self.keys, workspace_id, "id", id))
+        in_time(owned::find(&self.keys, workspace_id, "id", id))
     }
 
     fn list_virtual_keys<'a>(
@@ -166,12 +186,12 @@ impl Store for Backend {
         workspace_id: &'a str,
         page: Page,
     ) -> Answer<'a, Listed<VirtualKeyRow>> {
-        Box::pin(owned::list(&self.keys, workspace_id, page))
+        in_time(owned::list(&self.keys, workspace_id, page))
     }
 
     fn update_virtual_key<'a>(&'a self, row: &'a VirtualKeyRow) -> Answer<'a, bool> {
         let work = virtual_keys::update(&self.keys, row);
-        Box::pin(changing(&self.virtual_key_changes, work))
+        in_time(changing(&self.virtual_key_changes, work))
     }
 
     fn virtual_key_changes(&self) -> u64 {
@@ -180,12 +200,12 @@ impl Store for Backend {
 
     fn delete_virtual_key<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, bool> {
         let work = owned::delete::<VirtualKeyRow>(&self.keys, workspace_id, id);
-        Box::pin(changing(&self.virtual_key_changes, work))
+        in_time(changing(&self.virtual_key_changes, work))
     }
 
     fn insert_config<'a>(&'a self, row: &'a ConfigRow) -> Answer<'a, ()> {
         let work = configs::insert(&self.keys, row);
-        Box::pin(changing(&self.config_changes, work))
+        in_time(changing(&self.config_changes, work))
     }
 
     fn config_by_slug<'a>(
@@ -193,11 +213,11 @@ impl Store for Backend {
         workspace_id: &'a str,
         slug: &'a str,
     ) -> Answer<'a, Option<ConfigRow>> {
-        Box::pin(owned::find(&self.keys, workspace_id, "slug", slug))
+        in_time(owned::find(&self.keys, workspace_id, "slug", slug))
     }
 
     fn config<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, Option<ConfigRow>> {
-        Box::pin(owned::find(&self.keys, workspace_id, "id", id))
+        in_time(owned::find(&self.keys, workspace_id, "id", id))
     }
 
     fn list_configs<'a>(
@@ -205,7 +225,7 @@ impl Store for Backend {
         workspace_id: &'a str,
         page: Page,
     ) -> Answer<'a, Listed<ConfigRow>> {
-        Box::pin(owned::list(&self.keys, workspace_id, page))
+        in_time(owned::list(&self.keys, workspace_id, page))
     }
 
     fn config_versions<'a>(
@@ -214,12 +234,12 @@ impl Store for Backend {
         id: &'a str,
         page: Page,
     ) -> Answer<'a, Listed<ConfigRow>> {
-        Box::pin(configs::versions(&self.keys, workspace_id, id, page))
+        in_time(configs::versions(&self.keys, workspace_id, id, page))
     }
 
     fn update_config<'a>(&'a self, row: &'a ConfigRow) -> Answer<'a, bool> {
         let work = configs::update(&self.keys, row);
-        Box::pin(changing(&self.config_changes, work))
+        in_time(changing(&self.config_changes, work))
     }
 
     fn config_changes(&self) -> u64 {
@@ -228,19 +248,19 @@ impl Store for Backend {
 
     fn delete_config<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, bool> {
         let work = owned::delete::<ConfigRow>(&self.keys, workspace_id, id);
-        Box::pin(changing(&self.config_changes, work))
+        in_time(changing(&self.config_changes, work))
     }
 
     fn vault_meta<'a>(&'a self, name: &'a str) -> Answer<'a, Option<VaultMetaRow>> {
-        Box::pin(workspaces::meta(&self.keys, name))
+        in_time(workspaces::meta(&self.keys, name))
     }
 
     fn insert_vault_meta<'a>(&'a self, row: &'a VaultMetaRow) -> Answer<'a, bool> {
-        Box::pin(workspaces::insert_meta(&self.keys, row))
+        in_time(workspaces::insert_meta(&self.keys, row))
     }
 
     fn update_vault_meta<'a>(&'a self, row: &'a VaultMetaRow) -> Answer<'a, bool> {
-        Box::pin(workspaces::update_meta(&self.keys, row))
+        in_time(workspaces::update_meta(&self.keys, row))
     }
 
     fn write_logs<'a>(&'a self, records: &'a [LogRecord]) -> Answer<'a, ()> {
@@ -257,15 +277,15 @@ impl Store for Backend {
         limit: u32,
         after: Option<&'a str>,
     ) -> Answer<'a, (Vec<LogSummary>, bool)> {
-        Box::pin(logs::list(&self.logs, workspace_id, filter, limit, after))
+        in_time(logs::list(&self.logs, workspace_id, filter, limit, after))
     }
 
     fn log<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, Option<LogDetail>> {
-        Box::pin(logs::find(&self.logs, workspace_id, id))
+        in_time(logs::find(&self.logs, workspace_id, id))
     }
 
     fn count_logs<'a>(&'a self, workspace_id: &'a str, filter: &'a LogFilter) -> Answer<'a, i64> {
-        Box::pin(logs::count(&self.logs, workspace_id, filter))
+        in_time(logs::count(&self.logs, workspace_id, filter))
     }
 
     fn prune_logs<'a>(
@@ -279,7 +299,7 @@ impl Store for Backend {
 
     fn put_response(&self, row: ResponseRow, item_ids: Vec<String>) -> Answer<'_, ()> {
         let items = item_ids.iter().map(|id| state::item_key(id)).collect();
-        Box::pin(self.writes.put(row, items))
+        in_time(self.writes.put(row, items))
     }
 
     fn response<'a>(
@@ -287,12 +307,12 @@ impl Store for Backend {
         workspace_id: &'a str,
         id: &'a str,
     ) -> Answer<'a, Option<ResponseRow>> {
-        Box::pin(state::find(&self.logs, workspace_id, id))
+        in_time(state::find(&self.logs, workspace_id, id))
     }
 
     fn delete_response<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, bool> {
         // In the class of keys: what a client has deleted does not come back.
-        Box::pin(state::delete(&self.keys, workspace_id, id))
+        in_time(state::delete(&self.keys, workspace_id, id))
     }
 
     fn response_of_item<'a>(
@@ -300,7 +320,7 @@ impl Store for Backend {
         workspace_id: &'a str,
         item_id: &'a str,
     ) -> Answer<'a, Option<ResponseRow>> {
-        Box::pin(state::of_item(&self.logs, workspace_id, item_id))
+        in_time(state::of_item(&self.logs, workspace_id, item_id))
     }
 
     fn prune_responses(&self, before_ms: i64, limit: u32) -> Answer<'_, u64> {
@@ -309,7 +329,7 @@ impl Store for Backend {
     }
 
     fn insert_approvals<'a>(&'a self, rows: &'a [ApprovalRow]) -> Answer<'a, ()> {
-        Box::pin(approvals::insert(&self.keys, rows))
+        in_time(approvals::insert(&self.keys, rows))
     }
 
     fn approval<'a>(
@@ -317,7 +337,7 @@ impl Store for Backend {
         workspace_id: &'a str,
         id: &'a str,
     ) -> Answer<'a, Option<ApprovalRow>> {
-        Box::pin(approvals::find(&self.keys, workspace_id, id))
+        in_time(approvals::find(&self.keys, workspace_id, id))
     }
 
     fn newest_approval<'a>(
@@ -326,7 +346,7 @@ impl Store for Backend {
         server_digest: &'a str,
         tool: &'a str,
     ) -> Answer<'a, Option<ApprovalRow>> {
-        Box::pin(approvals::newest(
+        in_time(approvals::newest(
             &self.keys,
             workspace_id,
             server_digest,
@@ -340,7 +360,7 @@ impl Store for Backend {
         state: Option<&'a str>,
         page: Page,
     ) -> Answer<'a, Listed<ApprovalRow>> {
-        Box::pin(approvals::list(&self.keys, workspace_id, state, page))
+        in_time(approvals::list(&self.keys, workspace_id, state, page))
     }
 
     fn decide_approval<'a>(
@@ -358,7 +378,7 @@ impl Store for Backend {
             by,
             now_ms,
         };
-        Box::pin(approvals::decide(&self.keys, workspace_id, id, decision))
+        in_time(approvals::decide(&self.keys, workspace_id, id, decision))
     }
 
     fn use_approvals<'a>(
@@ -367,7 +387,7 @@ impl Store for Backend {
         ids: &'a [String],
         now_ms: i64,
     ) -> Answer<'a, Used> {
-        Box::pin(approvals::use_all(&self.keys, workspace_id, ids, now_ms))
+        in_time(approvals::use_all(&self.keys, workspace_id, ids, now_ms))
     }
 
     fn prune_approvals(&self, before_ms: i64, limit: u32) -> Answer<'_, u64> {
@@ -376,7 +396,7 @@ impl Store for Backend {
     }
 
     fn journal_intents<'a>(&'a self, rows: &'a [JournalRow]) -> Answer<'a, ()> {
-        Box::pin(journal::insert(&self.writes, rows))
+        in_time(journal::insert(&self.writes, rows))
     }
 
     fn journal_done<'a>(
@@ -394,7 +414,7 @@ impl Store for Backend {
             result,
             now_ms,
         };
-        Box::pin(journal::end(&self.writes, workspace_id, id, end))
+        in_time(journal::end(&self.writes, workspace_id, id, end))
     }
 
     fn journal<'a>(
@@ -402,11 +422,23 @@ impl Store for Backend {
         workspace_id: &'a str,
         response_id: &'a str,
     ) -> Answer<'a, Vec<JournalRow>> {
-        Box::pin(journal::list(&self.logs, workspace_id, response_id))
+        in_time(journal::list(&self.logs, workspace_id, response_id))
     }
 
     fn journal_sweep(&self, now_ms: i64) -> Answer<'_, u64> {
         Box::pin(journal::sweep(&self.keys, now_ms))
+    }
+
+    fn beat<'a>(&'a self, process: &'a str) -> Answer<'a, ()> {
+        in_time(processes::beat(&self.logs, process))
+    }
+
+    fn lives<'a>(&'a self, process: &'a str) -> Answer<'a, bool> {
+        in_time(processes::lives(&self.logs, process))
+    }
+
+    fn leave<'a>(&'a self, process: &'a str) -> Answer<'a, ()> {
+        in_time(processes::leave(&self.logs, process))
     }
 
     fn prune_journal(&self, before_ms: i64, limit: u32) -> Answer<'_, u64> {
@@ -419,7 +451,7 @@ impl Store for Backend {
         row: &'a IdempotencyRow,
         now_ms: i64,
     ) -> Answer<'a, Claimed> {
-        Box::pin(idempotency::claim(&self.keys, row, now_ms))
+        in_time(idempotency::claim(&self.keys, row, now_ms))
     }
 
     fn finish_idempotency<'a>(
@@ -432,7 +464,7 @@ impl Store for Backend {
         answer: &'a str,
     ) -> Answer<'a, ()> {
         let name = [workspace_id, api_key_id, key];
-        Box::pin(idempotency::finish(
+        in_time(idempotency::finish(
             &self.keys,
             name,
             status,
@@ -448,7 +480,7 @@ impl Store for Backend {
         key: &'a str,
     ) -> Answer<'a, ()> {
         let name = [workspace_id, api_key_id, key];
-        Box::pin(idempotency::release(&self.keys, name))
+        in_time(idempotency::release(&self.keys, name))
     }
 
     fn prune_idempotency(&self, before_ms: i64, limit: u32) -> Answer<'_, u64> {

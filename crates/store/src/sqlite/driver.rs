@@ -16,6 +16,8 @@ use crate::error::StoreError;
 
 /// What tells two rows of a table apart.
 pub(super) const ROW: &str = "rowid";
+/// The time, Unix milliseconds, by the clock that all users of the database share.
+pub(super) const NOW_MS: &str = "CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER)";
 /// What tells in which order calls were noted.
 pub(super) const NOTED: &str = "rowid";
 

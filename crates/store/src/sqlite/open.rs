@@ -32,6 +32,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0002_compact_log.sql"),
     include_str!("../../migrations/sqlite/0003_state.sql"),
     include_str!("../../migrations/sqlite/0004_configs.sql"),
+    include_str!("../../migrations/sqlite/0005_processes.sql"),
 ];
 
 pub(crate) async fn open(url: &str) -> Result<Backend, StoreError> {

@@ -1,7 +1,7 @@
 use futures_util::future::join_all;
 use portunus_store::{
-    DEFAULT_WORKSPACE_ID, JOURNAL_DONE, JOURNAL_INTENT, JOURNAL_UNKNOWN, JournalRow, Store,
-    StoreError,
+    DEFAULT_WORKSPACE_ID, JOURNAL_DONE, JOURNAL_INTENT, JOURNAL_UNKNOWN, JournalRow,
+    PROCESS_LIFE_MS, Store, StoreError,
 };
 
 use crate::TempDatabase;
@@ -14,6 +14,7 @@ crate::conformance! {
     a_wrong_call_does_not_harm_those_beside_it
     the_first_end_stays
     a_sweep_tells_what_nobody_knows
+    a_sweep_leaves_the_calls_of_the_living
     another_workspace_sees_nothing
     old_calls_are_pruned
 }
@@ -160,6 +161,37 @@ async fn a_sweep_tells_what_nobody_knows(store: &dyn Store) {
     );
 }
 
+async fn a_sweep_leaves_the_calls_of_the_living(store: &dyn Store) {
+    let by = |process: &str, id: &str| JournalRow {
+        process: process.to_owned(),
+        ..journal(OURS, id)
+    };
+    note(
+        store,
+        &[
+            by("here", "mcp_1"),
+            by("there", "mcp_2"),
+            by("gone", "mcp_3"),
+        ],
+    )
+    .await;
+    for process in ["here", "there", "there"] {
+        store.beat(process).await.unwrap();
+    }
+    let lives = async |process| store.lives(process).await.unwrap();
+    assert!(lives("here").await && lives("there").await && !lives("gone").await);
+    assert_eq!(store.journal_sweep(NOW_MS).await.unwrap(), 1);
+    store.leave("there").await.unwrap();
+    assert!(!lives("there").await);
+    assert_eq!(store.journal_sweep(NOW_MS).await.unwrap(), 1);
+    let expected = [
+        state("mcp_1", JOURNAL_INTENT),
+        state("mcp_2", JOURNAL_UNKNOWN),
+        state("mcp_3", JOURNAL_UNKNOWN),
+    ];
+    assert_eq!(states(store).await, expected);
+}
+
 async fn another_workspace_sees_nothing(store: &dyn Store) {
     let other = other_workspace(store).await;
     note(store, &[journal(OURS, "mcp_1")]).await;
@@ -206,6 +238,25 @@ async fn a_closed_store_notes_nothing() {
     );
     let again = database.open().await;
     assert_eq!(calls(&*again).await, []);
+}
+
+/// Nobody waits so long: the time of the last sign is moved instead.
+#[tokio::test]
+async fn who_is_not_heard_of_is_dead() {
+    let database = TempDatabase::new();
+    let store = database.open().await;
+    store.beat("here").await.unwrap();
+    let raw = database.raw().await;
+    for (earlier_ms, lives) in [(PROCESS_LIFE_MS - 5_000, true), (5_000, false)] {
+        sqlx::query("UPDATE processes SET seen_at_ms = seen_at_ms - $1")
+            .bind(earlier_ms)
+            .execute(&raw)
+            .await
+            .unwrap();
+        assert_eq!(store.lives("here").await.unwrap(), lives);
+    }
+    store.beat("here").await.unwrap();
+    assert!(store.lives("here").await.unwrap());
 }
 
 #[tokio::test]

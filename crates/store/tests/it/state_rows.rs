@@ -81,6 +81,7 @@ pub(crate) fn journal(workspace_id: &str, id: &str) -> JournalRow {
         ended_at_ms: None,
         outcome: None,
         result: None,
+        process: String::new(),
     }
 }
 
