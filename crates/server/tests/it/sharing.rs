@@ -7,6 +7,7 @@ use portunus_store::{
     APPROVAL_PENDING, ApiKeyDefaults, ApprovalRow, DEFAULT_WORKSPACE_ID, Used, new_id, now,
 };
 use secrecy::ExposeSecret;
+use serde_json::json;
 use std::time::{Duration, Instant};
 
 /// All runs on one database open it with the same key.
@@ -59,6 +60,35 @@ async fn a_key_that_one_revokes_is_refused_by_the_other_in_time() {
             revoked.elapsed() < REVOKED_WITHIN,
             "{:?}",
             revoked.elapsed()
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_config_that_one_changes_is_served_by_the_other_in_time() {
+    let (Some(one), Some(two)) = (gateway().await, gateway().await) else {
+        return;
+    };
+    let body = json!({"name": "shared", "config": {"virtual_key": "demo"}});
+    let made = one.admin("POST", "/v1/configs", Some(&body)).await.json();
+    let slug = made["slug"].as_str().unwrap();
+    let (key, ask) = (two.caller().await, json!({"model": "demo", "input": "Hi"}));
+    let headers = [("x-portkey-api-key", &*key), ("x-portkey-config", slug)];
+    let served = async || {
+        let answer = two.send("POST", "/v1/responses", &headers, Some(&ask));
+        answer.await.status
+    };
+    assert_eq!(served().await, StatusCode::OK);
+    let path = format!("/v1/configs/{slug}");
+    let body = json!({"status": "inactive"});
+    one.admin("PUT", &path, Some(&body)).await;
+    let changed = Instant::now();
+    while served().await != StatusCode::BAD_REQUEST {
+        assert!(
+            changed.elapsed() < REVOKED_WITHIN,
+            "{:?}",
+            changed.elapsed()
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
