@@ -123,6 +123,21 @@ pub(crate) fn over(call: &Call) -> Result<Option<Settings>, Error> {
     Ok((over != Settings::default()).then_some(over))
 }
 
+/// The way in of `fuzz/targets/config.rs`.
+///
+/// # Panics
+/// When a refusal does not name its field.
+#[cfg(fuzzing)]
+pub fn fuzz_config(text: &str) {
+    let Ok(Value::Object(fields)) = serde_json::from_str(text) else {
+        return;
+    };
+    if let Err(Error::Invalid(body)) = Routing::parse(HEADER, fields) {
+        let param = body.param.unwrap_or_default();
+        assert!(param.starts_with(HEADER), "{param}");
+    }
+}
+
 /// Headers that would change the call, and that this version does not serve.
 fn refuse_headers(headers: &HeaderMap) -> Result<(), Error> {
     let names = [

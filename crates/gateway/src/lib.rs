@@ -40,6 +40,8 @@ mod tool_loop;
 mod turn;
 
 pub use call::{Call, Principal, Reply, ReplyBody};
+#[cfg(fuzzing)]
+pub use config::fuzz_config;
 pub use input_tokens::INPUT_TOKENS;
 pub use policy::{Bounds, EnvironmentKey, McpExecution, Parts, PayloadLevel, Policy};
 pub use price::{PriceError, Prices};

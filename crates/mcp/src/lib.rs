@@ -26,6 +26,8 @@ mod entry;
 mod era;
 mod error;
 mod fault;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod input;
 mod inventory;
 mod legacy_sse;
