@@ -118,7 +118,8 @@ impl Gateway {
     /// model call and the tool calls and files the request as canceled.
     pub async fn responses(self: &Arc<Self>, call: Call) -> Reply {
         match call.header(idempotency::HEADER).map(str::to_owned) {
-            Some(key) => self.respond_once(call, key).await,
+            // Rare ways are boxed, so that the common ones need no room for them.
+            Some(key) => Box::pin(self.respond_once(call, key)).await,
             None => self.respond(call).await,
         }
     }
@@ -146,12 +147,12 @@ impl Gateway {
         match plan {
             Plan::PassThrough => {
                 let (head, context) = (&read.head, &read.context);
-                let relay = self.relay(call, head, context, &read.route, record).await?;
-                Ok(Served::PassThrough(relay))
+                let relay = self.relay(call, head, context, &read.route, record);
+                Ok(Served::PassThrough(Box::pin(relay).await?))
             }
             Plan::ToolLoop => {
                 let stream = read.head.stream;
-                let job = tool_loop::Job::new(self, call, read, record).await?;
+                let job = Box::pin(tool_loop::Job::new(self, call, read, record)).await?;
                 Ok(Served::Loop(Box::new(job), stream))
             }
         }

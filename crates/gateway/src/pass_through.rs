@@ -67,7 +67,7 @@ impl Gateway {
             tap.aim(target, record);
             let asked = self.asked(call, head, context, route, &mut tap);
             let sent = match asked {
-                Ok(send) => self.answer(&send, route, record).await,
+                Ok(send) => self.answer(&send, route, &mut tap, record).await,
                 Err(error) => Err(error),
             };
             if runs_tools && sent.as_ref().err().is_none_or(may_have_run) {
@@ -76,8 +76,7 @@ impl Gateway {
             let error = match sent {
                 Ok((headers, status, answer)) => {
                     route.answers();
-                    if let Answer::Whole(whole) = &answer {
-                        tap.whole(whole, record);
+                    if let Answer::Whole(_) = &answer {
                         tap.store(self.parts.store.as_ref()).await;
                     }
                     return Ok(Box::new(Relay {
@@ -130,6 +129,7 @@ impl Gateway {
         &self,
         send: &Send<'_>,
         route: &Route,
+        tap: &mut Tap,
         record: &mut Record,
     ) -> Result<(HeaderMap, u16, Answer), Error> {
         let response = self.dispatch(send, &route.attempt().retry, record).await?;
@@ -139,7 +139,7 @@ impl Gateway {
         }
         let whole = response.body.bytes().await;
         let whole = whole.map_err(|cause| crate::dispatch::unreachable(send, cause))?;
-        if send.stream || !is_response(&whole) {
+        if send.stream || !tap.whole(&whole, record) {
             return Err(no_response(send.target));
         }
         Ok((response.headers, status, Answer::Whole(whole)))
@@ -173,18 +173,6 @@ fn body(call: &Call, head: &Head<'_>, target: &Target, attempt: &Attempt) -> Res
     let mut body = attempt.overridden(&head.shallow)?;
     body.set_value("model", &target.model)?;
     Ok(body.to_vec()?.into())
-}
-
-/// Whether a whole answer is a response object: only then it is the client's.
-fn is_response(body: &[u8]) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Peek {
-        #[serde(rename = "id")]
-        _id: String,
-        #[serde(rename = "output")]
-        _output: Vec<serde::de::IgnoredAny>,
-    }
-    serde_json::from_slice::<Peek>(body).is_ok()
 }
 
 fn no_response(target: &Target) -> Error {

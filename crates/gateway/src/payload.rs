@@ -115,29 +115,44 @@ fn cut(text: &str, max_bytes: usize) -> String {
     format!("{}… [{} bytes in all]", &text[..end], text.len())
 }
 
-/// Blanks words that look like keys and tokens. Split at everything that cannot be part of
-/// one, so that the rest of the text keeps its form.
+/// Blanks words that look like keys and tokens. A word is what may be part of one, so that the
+/// rest of the text keeps its form.
 pub(crate) fn blank(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut after_bearer = false;
-    for piece in text.split_inclusive(|c: char| !is_word(c)) {
-        let word = piece.trim_end_matches(|c: char| !is_word(c));
+    let (mut copied, mut after_bearer) = (0, false);
+    let mut rest = text.as_bytes();
+    while let Some(start) = rest.iter().position(|byte| IS_WORD[usize::from(*byte)]) {
+        let length = rest[start..]
+            .iter()
+            .position(|byte| !IS_WORD[usize::from(*byte)]);
+        let length = length.unwrap_or(rest.len() - start);
+        let at = text.len() - rest.len() + start;
+        let word = &text[at..at + length];
         if looks_secret(word) || (after_bearer && word.len() >= 8) {
-            out.push_str("<redacted>");
-            out.push_str(&piece[word.len()..]);
-        } else {
-            out.push_str(piece);
+            out.push_str(&text[copied..at]);
+            out.push_str(REDACTED);
+            copied = at + length;
         }
-        if !word.is_empty() {
-            after_bearer = word.eq_ignore_ascii_case("bearer");
-        }
+        after_bearer = word.eq_ignore_ascii_case("bearer");
+        rest = &rest[start + length..];
     }
+    out.push_str(&text[copied..]);
     out
 }
 
-fn is_word(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~' | '+' | '=')
-}
+/// Which bytes may be part of a key. All are ASCII, so that a word is whole characters.
+const IS_WORD: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = matches!(
+            byte as u8,
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_' | b'.' | b'~' | b'+' | b'='
+        );
+        byte += 1;
+    }
+    table
+};
 
 /// Prefixes of well-known kinds of keys, and JSON web tokens.
 fn looks_secret(word: &str) -> bool {

@@ -16,7 +16,7 @@ use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_protocol::id::{self, Kind};
 use portunus_protocol::item::Item;
 use portunus_protocol::request::Head;
-use portunus_protocol::response::Response;
+use portunus_protocol::response::{Response, Status};
 use portunus_store::{ResponseRow, Store};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -287,6 +287,31 @@ fn no_previous(id: &str) -> Error {
         .into()
 }
 
+/// What the index of stored responses knows of one.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) id: String,
+    pub(crate) model: String,
+    pub(crate) status: Status,
+    pub(crate) item_ids: Vec<String>,
+}
+
+impl From<&Response> for Ended {
+    fn from(response: &Response) -> Self {
+        Self {
+            id: response.id.clone(),
+            model: response.model.clone(),
+            status: response.status,
+            item_ids: ids_of(&response.output),
+        }
+    }
+}
+
+fn ids_of(items: &[Item]) -> Vec<String> {
+    let ids = items.iter().filter_map(Item::id);
+    ids.map(str::to_owned).collect()
+}
+
 /// What is needed to store a response when it is over.
 pub(crate) struct Keep {
     workspace_id: String,
@@ -337,32 +362,30 @@ impl Keep {
 
     /// Stores a response that is over, before its client sees the end. `json` is the response as
     /// the client sees it. A database that fails costs the caller the stored copy, not the answer.
-    pub(crate) async fn store(self, store: &dyn Store, response: &Response, json: String) {
-        let (row, ids) = self.row(response, json);
+    pub(crate) async fn store(self, store: &dyn Store, ended: Ended, json: String) {
+        let (row, ids) = self.row(ended, json);
         if let Err(error) = store.put_response(row, ids).await {
             tracing::error!(%error, "a response could not be stored");
         }
     }
 
-    fn row(self, response: &Response, json: String) -> (ResponseRow, Vec<String>) {
+    fn row(self, ended: Ended, json: String) -> (ResponseRow, Vec<String>) {
         let secrets = self.secrets;
         let input = serde_json::to_string(&self.input).unwrap_or_default();
-        let ids = self.input.iter().chain(&response.output);
-        let ids = ids
-            .filter_map(|item| item.id().map(str::to_owned))
-            .collect();
+        let mut ids = ids_of(&self.input);
+        ids.extend(ended.item_ids);
         let now = Timestamp::now().as_millisecond();
         let row = ResponseRow {
-            id: response.id.clone(),
+            id: ended.id,
             workspace_id: self.workspace_id,
             api_key_id: self.api_key_id,
             created_at_ms: now,
             expires_at_ms: now.saturating_add(self.life_ms),
             virtual_key: self.virtual_key,
             provider: self.provider,
-            model: response.model.clone(),
+            model: ended.model,
             previous_response_id: self.previous_response_id,
-            status: response.status.as_str().to_owned(),
+            status: ended.status.as_str().to_owned(),
             response: secrets.blank_json(json),
             input: secrets.blank_json(input),
             servers: serde_json::to_string(&self.notes).unwrap_or_default(),

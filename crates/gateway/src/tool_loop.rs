@@ -274,7 +274,7 @@ impl Job {
         let Some(keep) = self.keep.take() else { return };
         let response = last.response();
         let json = serde_json::to_string(response).unwrap_or_default();
-        keep.store(self.gateway.parts.store.as_ref(), response, json)
+        keep.store(self.gateway.parts.store.as_ref(), response.into(), json)
             .await;
     }
 

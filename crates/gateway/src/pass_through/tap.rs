@@ -4,18 +4,19 @@
 use crate::error::Error;
 use crate::record::{Record, TurnDone, count};
 use crate::route::Target;
-use crate::state::Keep;
+use crate::state::{Ended, Keep};
 use bytes::Bytes;
 use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_protocol::event::{Event, last_words};
 use portunus_protocol::item::Item;
 use portunus_protocol::request::{Head, ServerUrlEcho};
-use portunus_protocol::response::{Response, Status};
+use portunus_protocol::response::{ResponseError, Status, Usage};
 use portunus_protocol::sse::{Decoder, Frame};
 use portunus_store::{Store, ToolCallRow, ToolListRow};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::time::Instant;
 
 /// The last event of a stream.
@@ -23,6 +24,30 @@ use std::time::Instant;
 struct Terminal<'a> {
     #[serde(borrow)]
     response: Option<&'a RawValue>,
+}
+
+/// What is read of the provider's response object.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Seen<'a> {
+    id: String,
+    status: Status,
+    model: String,
+    error: Option<ResponseError>,
+    usage: Option<Usage>,
+    #[serde(borrow)]
+    output: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    tools: Option<&'a RawValue>,
+}
+
+/// What is read of an item that is not looked into further.
+#[derive(Deserialize)]
+struct SeenItem<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(default)]
+    id: Option<String>,
 }
 
 /// Reads a copy of what goes by. The default one reads nothing.
@@ -49,7 +74,7 @@ pub(super) struct Tap {
     body: Option<String>,
     /// `None` when nothing is to be stored.
     pub(super) keep: Option<Keep>,
-    learned: Option<Response>,
+    learned: Option<Ended>,
 }
 
 impl Tap {
@@ -84,12 +109,18 @@ impl Tap {
         record.aim_turn(self.turn, target);
     }
 
-    /// A whole JSON answer.
-    pub(super) fn whole(&mut self, body: &[u8], record: &mut Record) {
-        let text = std::str::from_utf8(body).ok();
-        if text.is_none_or(|text| !self.terminal(text, record)) {
-            record.note("The provider's answer is no response object.".to_owned());
+    /// A whole JSON answer; false when it is no response.
+    pub(super) fn whole(&mut self, body: &[u8], record: &mut Record) -> bool {
+        let Ok(text) = std::str::from_utf8(body) else {
+            return false;
+        };
+        let seen = serde_json::from_str::<Seen<'_>>(text).ok();
+        let seen = seen.filter(|seen| !seen.id.is_empty() && seen.output.is_some());
+        let found = seen.is_some();
+        if let Some(seen) = seen {
+            self.seen(text, seen, record);
         }
+        found
     }
 
     /// A piece of a stream.
@@ -154,42 +185,40 @@ impl Tap {
         self.over
     }
 
-    /// Takes the response object; false when it is no JSON.
-    fn terminal(&mut self, json: &str, record: &mut Record) -> bool {
-        // Without tools there is no secret to cut out, and the text is kept as it came.
-        let plain = self.tools.as_array().is_none_or(Vec::is_empty);
-        let plain = plain.then(|| serde_json::from_str::<Response>(json).ok());
-        if let Some(response) = plain.flatten().filter(|it| it.tools.is_empty()) {
-            self.over = true;
-            self.body = Some(json.to_owned());
-            self.learn(&response, record);
-            self.learned = Some(response);
-            return true;
+    /// Takes the response object of the last event.
+    fn terminal(&mut self, json: &str, record: &mut Record) {
+        match serde_json::from_str::<Seen<'_>>(json) {
+            Ok(seen) => self.seen(json, seen, record),
+            Err(error) => {
+                self.over = true;
+                self.body = self.without_tools(json);
+                record.note(format!("The provider's response is odd: {error}"));
+            }
         }
-        match serde_json::from_str::<Value>(json) {
-            Ok(value) => self.odd(value, record),
-            Err(_) => return false,
-        }
-        true
     }
 
-    /// A response with tools, or one that is not quite as it should be.
-    fn odd(&mut self, mut value: Value, record: &mut Record) {
+    fn seen(&mut self, json: &str, seen: Seen<'_>, record: &mut Record) {
+        self.over = true;
+        // Without tools there is no secret to cut out, and the text is kept as it came.
+        let plain = self.tools.as_array().is_none_or(Vec::is_empty)
+            && seen.tools.is_none_or(|tools| tools.get() == "[]");
+        self.body = match plain {
+            true => Some(json.to_owned()),
+            false => self.without_tools(json),
+        };
+        self.learn(seen, record);
+    }
+
+    /// The response with the tools as they may be shown.
+    fn without_tools(&mut self, json: &str) -> Option<String> {
+        let mut value: Value = serde_json::from_str(json).ok()?;
         if let Some(tools) = value.get_mut("tools") {
             *tools = self.tools.take();
         }
-        self.over = true;
-        self.body = Some(value.to_string());
-        match serde_json::from_value::<Response>(value) {
-            Ok(response) => {
-                self.learn(&response, record);
-                self.learned = Some(response);
-            }
-            Err(error) => record.note(format!("The provider's response is odd: {error}")),
-        }
+        Some(value.to_string())
     }
 
-    fn learn(&mut self, response: &Response, record: &mut Record) {
+    fn learn(&mut self, response: Seen<'_>, record: &mut Record) {
         self.outcome = Some(match response.status {
             Status::Completed => "completed",
             Status::Incomplete => "incomplete",
@@ -200,15 +229,24 @@ impl Tap {
             let body = ErrorBody::new(kind::SERVER, error.message.as_str());
             record.blame(&Error::provider(body.code(error.code.clone())));
         }
-        for item in &response.output {
-            self.item(item, record);
+        let (mut item_ids, mut calls) = (Vec::new(), 0);
+        for raw in response.output.unwrap_or_default() {
+            let Ok(item) = serde_json::from_str::<SeenItem<'_>>(raw.get()) else {
+                continue;
+            };
+            calls += usize::from(is_call(&item.kind));
+            item_ids.extend(item.id);
+            if item.kind.starts_with("mcp_")
+                && let Ok(item) = serde_json::from_str(raw.get())
+            {
+                self.item(&item, record);
+            }
         }
         let took = self.started.map(|at| at.elapsed()).unwrap_or_default();
         let first = self
             .first
             .zip(self.started)
             .map(|(first, at)| first.duration_since(at));
-        let calls = response.output.iter().filter(|item| is_call(item)).count();
         let finish = self.outcome.unwrap_or("failed").to_owned();
         let model = Some(response.model.clone()).filter(|model| !model.is_empty());
         record.end_turn(
@@ -222,6 +260,12 @@ impl Tap {
                 calls,
             },
         );
+        self.learned = Some(Ended {
+            id: response.id,
+            model: response.model,
+            status: response.status,
+            item_ids,
+        });
     }
 
     /// A list or call that the provider ran itself: its times are not known.
@@ -299,7 +343,7 @@ impl Tap {
     pub(super) async fn store(&mut self, store: &dyn Store) {
         if let (Some(keep), Some(response)) = (self.keep.take(), self.learned.take()) {
             let json = self.body.clone().unwrap_or_default();
-            keep.store(store, &response, json).await;
+            keep.store(store, response, json).await;
         }
     }
 
@@ -339,13 +383,10 @@ impl Tap {
     }
 }
 
-fn is_call(item: &Item) -> bool {
+fn is_call(kind: &str) -> bool {
     matches!(
-        item,
-        Item::McpCall(_)
-            | Item::McpApprovalRequest(_)
-            | Item::FunctionCall(_)
-            | Item::CustomToolCall(_)
+        kind,
+        "mcp_call" | "mcp_approval_request" | "function_call" | "custom_tool_call"
     )
 }
 

@@ -46,7 +46,8 @@ pub async fn create(
         // First: who is told here must not hear of it from below in other words.
         biased;
         () = app.life.cut.cancelled() => Err(reply::cut()),
-        reply = live.gateway.responses(call) => Ok(reply::with_place(reply, place)),
+        // Boxed: the layers around this move their futures about.
+        reply = Box::pin(live.gateway.responses(call)) => Ok(reply::with_place(reply, place)),
     }
 }
 
