@@ -83,3 +83,28 @@ def test_a_server_that_redirects_is_not_followed(gateway, provider, bench, redir
     answer = gateway.post(ask("hi", mcp(server, "moved", headers={"X-Secret": "s"})), "chat")
     assert answer.status_code == 424 and "307" in answer.json()["error"]["message"]
     assert server.hits() > 0 and bench.events() == []
+
+
+@pytest.fixture(scope="module")
+def brief(folder, the_provider):
+    """A gateway that gives a request three seconds."""
+    home = folder / "brief"
+    home.mkdir()
+    gateway = Gateway(home, {"PORTUNUS_LIMITS__REQUEST_TIMEOUT_MS": "3000"})
+    gateway.make_virtual_key("responses", "openai", the_provider.base_url)
+    gateway.make_virtual_key("chat", "openai-chat", the_provider.base_url)
+    gateway.key = gateway.make_key("brief")
+    yield gateway
+    gateway.stop()
+
+
+@pytest.mark.parametrize("upstream", ["responses", "chat"])
+def test_a_request_that_takes_too_long(brief, provider, bench, upstream):
+    """The response fails, says which bound it met, and keeps what it has."""
+    events = brief.stream(ask('[call sleep {"seconds":1}]', mcp(bench), model="endless"), upstream)
+    response = check(events)
+    assert (response["status"], response["error"]["code"]) == ("failed", "server_error")
+    assert "3 seconds" in response["error"]["message"] and types(events)[-2:] == ["error", "response.failed"]
+    assert [call["status"] for call in items(response, "mcp_call")][:2] == ["completed", "completed"]
+    whole = brief.post(ask('[call sleep {"seconds":1}]', mcp(bench), model="endless"), upstream)
+    assert whole.json()["status"] == "failed" if whole.status_code == 200 else whole.headers["x-should-retry"] == "false"

@@ -1,9 +1,11 @@
 """Approvals answered and responses continued, as the official SDKs do it."""
+import re
+
 import pytest
 from openai import OpenAI
 
 from bed.servers import mcp
-from bed.stream import check, items, text, types
+from bed.stream import check, items, read_events, text, types
 
 ECHO = '[call echo {"message":"a"}]'
 
@@ -107,3 +109,52 @@ def test_not_stored_is_not_there(gateway, provider):
     made = openai.responses.create(model="gpt-4.1", input="hi", store=False)
     assert made.store is False
     assert gateway.http.get(f"/v1/responses/{made.id}", headers=gateway.headers()).status_code == 404
+
+
+def every_id(value):
+    """Every text that looks like an id, however deep."""
+    if isinstance(value, dict):
+        return {id for inner in value.values() for id in every_id(inner)}
+    if isinstance(value, list):
+        return {id for inner in value for id in every_id(inner)}
+    return {value} if isinstance(value, str) and re.fullmatch(r"[a-z]+_[0-9a-f]{32,}", value) else set()
+
+
+def test_what_the_caller_sees_holds_no_id_of_the_providers(gateway, provider, bench):
+    """In a loop the provider's ids are of its turns, which only the gateway has had; with one of them nothing is found."""
+    body = {"model": "gpt-4.1", "input": f'{ECHO} [then echo {{"message":"b"}}]', "tools": [mcp(bench)]}
+    events = gateway.stream(body, "responses")
+    check(events)
+    ours = every_id(events)
+    turns = [request["body"] for request in provider.requests()]
+    assert len(turns) == 3 and len(ours) > 4
+    # Its ids: a prefix, the number of the request in 8 or 48 digits, then the number of the event.
+    theirs = {f"resp_{number:048x}" for number in range(1, 400)}
+    assert not ours & theirs and not [id for id in ours if re.fullmatch(r"[a-z]+_0000[0-9a-f]{4}0{30}[0-9a-f]+", id)]
+    provider.clear()
+    for raw in sorted(theirs)[-3:]:
+        answer = gateway.post({"model": "gpt-4.1", "input": "hi", "previous_response_id": raw}, "responses")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "previous_response_not_found")
+    assert provider.requests() == []
+
+
+def test_a_response_that_is_not_over_cannot_be_continued(gateway, provider):
+    body = {"model": "slow", "input": "hi", "stream": True}
+    with gateway.http.stream("POST", "/v1/responses", json=body, headers=gateway.headers("chat")) as answer:
+        created = next(read_events(answer))
+        under_way = created["response"]["id"]
+        then = gateway.post({"model": "gpt-4.1", "input": "more", "previous_response_id": under_way}, "chat")
+        assert (then.status_code, then.json()["error"]["code"]) == (400, "previous_response_not_found")
+        for method, path in [("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("GET", "/input_items")]:
+            found = gateway.http.request(method, f"/v1/responses/{under_way}{path}", headers=gateway.headers("chat"))
+            assert found.status_code == 404, found.text
+    assert len(provider.requests()) == 1
+
+
+def test_what_was_deleted_cannot_be_continued(gateway, provider):
+    openai = client(gateway, "chat")
+    made = openai.responses.create(model="gpt-4.1", input="hi")
+    openai.responses.delete(made.id)
+    answer = gateway.post({"model": "gpt-4.1", "input": "more", "previous_response_id": made.id}, "chat")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "previous_response_not_found")
+    assert len(provider.requests()) == 1

@@ -70,8 +70,18 @@ CASES = [
         "Tool choice 'zz' not found in 'tools' parameter.", "tool_choice", None),
     ("tool choice of a function", {**with_tools(tool()), "tool_choice": {"type": "function", "name": "f"}}, None, "tool_choice", None),
     ("tools of others", with_tools({"type": "web_search"}), None, "tools[0].type", None),
-    ("unknown response", {**with_tools(tool()), "previous_response_id": "resp_" + "0" * 48}, None,
-        "previous_response_id", None),
+    ("unknown response", {**with_tools(tool()), "previous_response_id": "resp_" + "0" * 48},
+        f"Previous response with id 'resp_{'0' * 48}' not found.", "previous_response_id", "previous_response_not_found"),
+    ("response and conversation", {**with_tools(), "previous_response_id": "resp_1", "conversation": "conv_1"},
+        "Mutually exclusive parameters. Ensure you are only providing one of: 'previous_response_id' or 'conversation'.",
+        None, "mutually_exclusive_parameters"),
+    ("url and tunnel", with_tools(tool(tunnel_id="tunnel_" + "a" * 32)),
+        "Mutually exclusive parameters: 'tools[0]'. Ensure you are only providing one of: "
+        "'server_url' or 'tunnel_id'.", "tools[0]", "mutually_exclusive_parameters"),
+    ("unknown approval", history({"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True}),
+        "No approval request found with id 'mcpr_1'.", "input[1].approval_request_id", "invalid_value"),
+    ("background and not stored", {**with_tools(), "background": True, "store": False}, None, "background",
+        "unsupported_parameter"),
 ]
 
 
