@@ -125,6 +125,18 @@ def test_tool_choice(gateway, provider, bench, everything, upstream, choice, lab
 
 
 @pytest.mark.parametrize("upstream", UPSTREAMS)
+@pytest.mark.parametrize("choice", [
+    {"type": "function", "name": "weather"},
+    {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "weather"}]},
+], ids=lambda choice: choice["type"])
+def test_a_client_function_by_choice(gateway, provider, bench, upstream, choice):
+    function = {"type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}, "strict": False}
+    response = gateway.ask(ask("Good morning", mcp(bench), function, tool_choice=choice), upstream)
+    assert [item["type"] for item in response["output"]] == ["mcp_list_tools", "function_call"]
+    assert response["output"][1]["name"] == "weather" and bench.started() == []
+
+
+@pytest.mark.parametrize("upstream", UPSTREAMS)
 def test_no_tool_by_choice(gateway, provider, bench, upstream):
     response = gateway.ask(ask('[call echo {"message":"a"}]', mcp(bench), tool_choice="none"), upstream)
     assert items(response, "mcp_call") == [] and bench.started() == []

@@ -18,6 +18,8 @@ pub struct ItemPage {
     pub order: Option<String>,
     /// The id of the last item that the caller has.
     pub after: Option<String>,
+    /// The id of an item that the list ends before.
+    pub before: Option<String>,
 }
 
 impl Gateway {
@@ -96,22 +98,26 @@ impl Gateway {
             Some("asc") => {}
             Some(_) => return Err(invalid("order", "must be 'asc' or 'desc'")),
         }
+        let place = |id: &str, param| {
+            let found = items.iter().position(|item| item["id"] == id);
+            found.ok_or_else(|| no_item(id, param))
+        };
         let start = match &page.after {
             None => 0,
-            Some(after) => items
-                .iter()
-                .position(|item| item["id"] == after.as_str())
-                .map(|place| place + 1)
-                .ok_or_else(|| no_item(after))?,
+            Some(after) => place(after, "after")? + 1,
         };
-        let rest = &items[start..];
+        let end = match &page.before {
+            None => items.len(),
+            Some(before) => place(before, "before")?.max(start),
+        };
+        let rest = &items[start..end];
         let shown: Vec<Value> = rest.iter().take(limit).cloned().map(listed).collect();
-        let end = |item: Option<&Value>| item.map_or(Value::Null, |item| item["id"].clone());
+        let id_of = |item: Option<&Value>| item.map_or(Value::Null, |item| item["id"].clone());
         Ok(json!({
             "object": "list",
             "data": shown,
-            "first_id": end(shown.first()),
-            "last_id": end(shown.last()),
+            "first_id": id_of(shown.first()),
+            "last_id": id_of(shown.last()),
             "has_more": rest.len() > limit,
         })
         .to_string())
@@ -172,10 +178,10 @@ fn not_found(id: &str) -> Error {
     Error::Refused { status: 404, body }
 }
 
-fn no_item(id: &str) -> Error {
+fn no_item(id: &str, param: &str) -> Error {
     let shown: String = id.chars().take(80).collect();
     let message = format!("No item found with id '{shown}'.");
-    let body = ErrorBody::new(kind::INVALID_REQUEST, message).param("after");
+    let body = ErrorBody::new(kind::INVALID_REQUEST, message).param(param);
     Error::Refused { status: 404, body }
 }
 

@@ -98,7 +98,7 @@ pub async fn cancel(
 /// Lists what the model was given for a response, the responses before it included.
 ///
 /// # Errors
-/// 400 that names a wrong parameter; 404 as for reading one, and for an unknown `after`.
+/// 400 that names a wrong parameter; 404 as for reading one, and for an unknown `after` or `before`.
 #[utoipa::path(
     get, path = "/v1/responses/{id}/input_items", tag = "data plane",
     params(
@@ -106,6 +106,7 @@ pub async fn cancel(
         ("limit" = Option<u64>, Query, description = "1 to 100; 20 by default"),
         ("order" = Option<String>, Query, description = "`desc` (newest first, the default) or `asc`"),
         ("after" = Option<String>, Query, description = "The last id of the page before"),
+        ("before" = Option<String>, Query, description = "An id that the list ends before"),
         ("include[]" = Option<Vec<String>>, Query, description = "Accepted; what is stored is shown whole"),
     ),
     responses(
@@ -126,6 +127,7 @@ pub async fn input_items(
         limit: parameter(&uri, "limit", "an integer")?,
         order: text(&uri, "order"),
         after: text(&uri, "after"),
+        before: text(&uri, "before"),
     };
     let gateway = &app.live().gateway;
     placed(&app, gateway.input_items(&caller.principal, &id, page)).await

@@ -129,6 +129,33 @@ fn ids(list: &Value) -> Vec<&str> {
         .collect()
 }
 
+/// Pages that begin after one item and end before another.
+async fn between(trip: &Trip, path: &str, ascending: &[&str]) {
+    for (query, expected) in [
+        (
+            format!("order=asc&before={}", ascending[2]),
+            &ascending[..2],
+        ),
+        (
+            format!("order=asc&after={}&before={}", ascending[0], ascending[3]),
+            &ascending[1..3],
+        ),
+        (format!("before={}", ascending[2]), &ascending[3..]),
+        (
+            format!("after={}&before={}", ascending[1], ascending[2]),
+            &[],
+        ),
+    ] {
+        let page = trip
+            .get(&format!(
+                "{path}?include[]=message.input_image.image_url&{query}"
+            ))
+            .await
+            .json();
+        assert_eq!(ids(&page), expected, "{query}");
+    }
+}
+
 #[tokio::test]
 async fn input_items_hold_the_chain() {
     let trip = Trip::new().await;
@@ -172,6 +199,7 @@ async fn input_items_hold_the_chain() {
         .json();
     assert_eq!(ids(&second), [ascending[0]]);
     assert_eq!(second["has_more"], false);
+    between(&trip, &path, &ascending).await;
     let empty = trip
         .get(&format!("{path}?after={}", ascending[0]))
         .await
@@ -183,6 +211,7 @@ async fn input_items_hold_the_chain() {
         ("limit=many", 400, "limit"),
         ("order=up", 400, "order"),
         ("after=msg_0", 404, "after"),
+        ("before=msg_0", 404, "before"),
     ] {
         let answer = trip.get(&format!("{path}?{query}")).await;
         assert_eq!(
