@@ -126,6 +126,36 @@ fn key(pepper: &[u8; 32]) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, pepper)
 }
 
+/// Signs words under the pepper, in hex: what comes back with them was written here. `purpose`
+/// parts one kind of text from another, and all of them from keys.
+#[must_use]
+pub fn sign(pepper: &[u8; 32], purpose: &str, words: &[&str]) -> String {
+    let tag = hmac::sign(&key(pepper), &spelled(purpose, words));
+    tag.as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// True when `signature` is what [`sign`] makes of these words; takes the same time for any
+/// signature of its length.
+#[must_use]
+pub fn is_signed(pepper: &[u8; 32], purpose: &str, words: &[&str], signature: &str) -> bool {
+    let ours = sign(pepper, purpose, words);
+    let pairs = ours.bytes().zip(signature.bytes());
+    let differ = pairs.fold(0, |sum, (a, b)| sum | (a ^ b));
+    std::hint::black_box(differ) == 0 && ours.len() == signature.len()
+}
+
+/// Each word with its length, so that no two lists spell the same.
+fn spelled(purpose: &str, words: &[&str]) -> Vec<u8> {
+    let mut out = format!("signed:{}:{purpose}", purpose.len()).into_bytes();
+    for word in words {
+        out.extend_from_slice(format!(":{}:{word}", word.len()).as_bytes());
+    }
+    out
+}
+
 fn check_characters(body: &str) -> String {
     let digest = digest::digest(&digest::SHA256, body.as_bytes());
     let number = digest
@@ -306,5 +336,23 @@ mod tests {
         assert!(!text.contains(&minted.secret.expose_secret()[16..]));
         assert!(!text.contains(&format!("{:?}", minted.hash)));
         assert!(!text.contains(&serde_json::to_string(&minted.hash).unwrap()));
+    }
+
+    #[test]
+    fn a_signature_is_of_its_words_alone() {
+        let pepper = [7; 32];
+        let signature = sign(&pepper, "export", &["ws", "exp-1"]);
+        assert!(is_signed(&pepper, "export", &["ws", "exp-1"], &signature));
+        for (purpose, words) in [
+            ("export", ["ws", "exp-2"]),
+            ("export", ["wse", "xp-1"]),
+            ("other", ["ws", "exp-1"]),
+        ] {
+            assert!(!is_signed(&pepper, purpose, &words, &signature));
+        }
+        assert!(!is_signed(&[8; 32], "export", &["ws", "exp-1"], &signature));
+        for cut in ["", &signature[1..], &format!("{signature}0")] {
+            assert!(!is_signed(&pepper, "export", &["ws", "exp-1"], cut));
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! the second in answers of the admin API.
 
 mod config;
+mod export;
 mod log;
 mod state;
 
@@ -15,6 +16,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use config::{CONFIG_VERSIONS, ConfigRow, STATUS_INACTIVE};
+pub use export::{
+    EXPORT_DONE, EXPORT_DRAFT, EXPORT_FAILED, EXPORT_RUNNING, EXPORT_STOPPED, ExportRow,
+};
 pub use log::{
     AttemptRow, LogDetail, LogFilter, LogRecord, LogSummary, RequestRow, ToolCallRow, ToolListRow,
     TurnRow,

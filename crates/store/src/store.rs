@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::error::StoreError;
 use crate::model::{
-    ApiKeyRow, ApprovalRow, Claimed, ConfigRow, Decided, IdempotencyRow, JournalRow, Listed,
+    ApiKeyRow, ApprovalRow, Claimed, ConfigRow, Decided, ExportRow, IdempotencyRow, JournalRow, Listed,
     LogDetail, LogFilter, LogRecord, LogSummary, NewWorkspace, Page, ResponseRow, Used,
     VaultMetaRow, VirtualKeyRow, WorkspaceRow,
 };
@@ -309,4 +309,39 @@ pub trait Store: Send + Sync {
     ) -> Answer<'a, ()>;
     /// As [`Store::prune_responses`], for idempotency keys in any state.
     fn prune_idempotency(&self, before_ms: i64, limit: u32) -> Answer<'_, u64>;
+
+    // Exports of the request log.
+
+    /// Stores a new export.
+    fn insert_export<'a>(&'a self, row: &'a ExportRow) -> Answer<'a, ()>;
+    /// One export.
+    fn export<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, Option<ExportRow>>;
+    /// A page of the exports, oldest first.
+    fn list_exports<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        page: Page,
+    ) -> Answer<'a, Listed<ExportRow>>;
+    /// Replaces everything but `id`, `workspace_id`, `created_at_ms` and `created_by` of an export
+    /// that is in `state` and whose run is `run`; else false. Of two changes at a time that expect
+    /// the same, one counts if it changes the state or the run.
+    fn update_export<'a>(
+        &'a self,
+        state: &'a str,
+        run: &'a str,
+        row: &'a ExportRow,
+    ) -> Answer<'a, bool>;
+    /// Marks the export of that run, in whatever workspace, as failed if it is being written: for
+    /// a process that starts and finds the file of the one that died.
+    fn break_off_export<'a>(
+        &'a self,
+        run: &'a str,
+        now_ms: i64,
+        error: &'a str,
+    ) -> Answer<'a, bool>;
+    /// Marks exports of all workspaces as failed that are being written and were last heard of
+    /// before `before_ms`.
+    fn sweep_exports<'a>(&'a self, before_ms: i64, now_ms: i64, error: &'a str) -> Answer<'a, u64>;
+    /// Removes at most `limit` exports of all workspaces whose time was over before `before_ms`.
+    fn prune_exports(&self, before_ms: i64, limit: u32) -> Answer<'_, u64>;
 }

@@ -35,6 +35,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0001_init.sql"),
     include_str!("../../migrations/postgres/0002_configs.sql"),
     include_str!("../../migrations/postgres/0003_processes.sql"),
+    include_str!("../../migrations/postgres/0004_exports.sql"),
 ];
 
 pub(crate) async fn open(url: &str) -> Result<Backend, StoreError> {

@@ -8,6 +8,7 @@ mod approvals;
 pub(super) mod bulk;
 pub(super) mod columns;
 mod configs;
+mod exports;
 mod idempotency;
 mod journal;
 mod keys;
@@ -28,7 +29,7 @@ use tokio::time::timeout;
 use super::{driver, group};
 use crate::error::StoreError;
 use crate::model::{
-    ApiKeyRow, ApprovalRow, Claimed, ConfigRow, Decided, IdempotencyRow, JournalRow, Listed,
+    ApiKeyRow, ApprovalRow, Claimed, ConfigRow, Decided, ExportRow, IdempotencyRow, JournalRow, Listed,
     LogDetail, LogFilter, LogRecord, LogSummary, NewWorkspace, Page, ResponseRow, Used,
     VaultMetaRow, VirtualKeyRow, WorkspaceRow,
 };
@@ -485,6 +486,49 @@ impl Store for Backend {
 
     fn prune_idempotency(&self, before_ms: i64, limit: u32) -> Answer<'_, u64> {
         let by = ("idempotency", "expires_at_ms");
+        Box::pin(state::prune(&self.logs, by, before_ms, limit))
+    }
+
+    fn insert_export<'a>(&'a self, row: &'a ExportRow) -> Answer<'a, ()> {
+        Box::pin(exports::insert(&self.keys, row))
+    }
+
+    fn export<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, Option<ExportRow>> {
+        Box::pin(owned::find(&self.keys, workspace_id, "id", id))
+    }
+
+    fn list_exports<'a>(
+        &'a self,
+        workspace_id: &'a str,
+        page: Page,
+    ) -> Answer<'a, Listed<ExportRow>> {
+        Box::pin(owned::list(&self.keys, workspace_id, page))
+    }
+
+    fn update_export<'a>(
+        &'a self,
+        state: &'a str,
+        run: &'a str,
+        row: &'a ExportRow,
+    ) -> Answer<'a, bool> {
+        Box::pin(exports::update(&self.keys, (state, run), row))
+    }
+
+    fn break_off_export<'a>(
+        &'a self,
+        run: &'a str,
+        now_ms: i64,
+        error: &'a str,
+    ) -> Answer<'a, bool> {
+        Box::pin(exports::break_off(&self.keys, run, now_ms, error))
+    }
+
+    fn sweep_exports<'a>(&'a self, before_ms: i64, now_ms: i64, error: &'a str) -> Answer<'a, u64> {
+        Box::pin(exports::sweep(&self.keys, before_ms, now_ms, error))
+    }
+
+    fn prune_exports(&self, before_ms: i64, limit: u32) -> Answer<'_, u64> {
+        let by = ("exports", "expires_at_ms");
         Box::pin(state::prune(&self.logs, by, before_ms, limit))
     }
 }

@@ -33,6 +33,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0003_state.sql"),
     include_str!("../../migrations/sqlite/0004_configs.sql"),
     include_str!("../../migrations/sqlite/0005_processes.sql"),
+    include_str!("../../migrations/sqlite/0006_exports.sql"),
 ];
 
 pub(crate) async fn open(url: &str) -> Result<Backend, StoreError> {

@@ -9,6 +9,7 @@ mod api_keys;
 mod approvals;
 mod configs;
 mod crash;
+mod exports;
 mod files;
 mod idempotency;
 mod journal;
