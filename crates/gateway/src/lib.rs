@@ -15,6 +15,7 @@ mod front;
 mod history;
 mod idempotency;
 mod input_tokens;
+mod inserted;
 mod journal;
 mod kept;
 mod lists;
@@ -43,6 +44,7 @@ pub use call::{Call, Principal, Reply, ReplyBody};
 #[cfg(fuzzing)]
 pub use config::fuzz_config;
 pub use input_tokens::INPUT_TOKENS;
+pub use inserted::Inserted;
 pub use policy::{Bounds, EnvironmentKey, McpExecution, Parts, PayloadLevel, Policy};
 pub use price::{PriceError, Prices};
 pub use record::Observer;

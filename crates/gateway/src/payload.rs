@@ -45,7 +45,7 @@ pub(crate) fn request(head: &Head<'_>, level: PayloadLevel, max_bytes: usize) ->
 
 /// Cuts the secrets of an MCP server out of any object, wherever it stands and however its keys
 /// are capitalised: a request that is refused for a slip keeps its secrets as well.
-fn scrub(value: &mut Value) {
+pub(crate) fn scrub(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(scrub),
         Value::Object(fields) => {
@@ -79,7 +79,8 @@ pub(crate) fn keep(text: &str, level: PayloadLevel, max_bytes: usize) -> Option<
     }
 }
 
-fn preview(input: &Value, level: PayloadLevel) -> Option<String> {
+/// The first characters of what the user said last, as they may be kept.
+pub(crate) fn preview(input: &Value, level: PayloadLevel) -> Option<String> {
     let text = last_text(input)?;
     let line: String = text
         .split_whitespace()

@@ -563,7 +563,7 @@ fn is_error(call: &ToolCallRow) -> bool {
     )
 }
 
-fn bounded(text: &str, max_chars: usize) -> String {
+pub(crate) fn bounded(text: &str, max_chars: usize) -> String {
     text.chars().take(max_chars).collect()
 }
 
@@ -575,6 +575,6 @@ pub(crate) fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn tokens(number: u64) -> i64 {
+pub(crate) fn tokens(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

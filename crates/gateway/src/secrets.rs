@@ -59,7 +59,8 @@ impl Secrets {
         }
     }
 
-    fn add_url(&mut self, url: &str, shown: &str) {
+    /// What a URL of an MCP server has beyond what is shown of it.
+    pub(crate) fn add_url(&mut self, url: &str, shown: &str) {
         if url != shown {
             self.insert(url, shown.to_owned());
         }
