@@ -3,6 +3,7 @@
 use crate::admin::api_keys::{self, NewKey};
 use crate::api::reply::Admission;
 use crate::auth::Keys;
+use crate::exporting::Exports;
 use crate::first_start::{self, Environment, Found};
 use crate::in_use::{self, InUse};
 use crate::live::Live;
@@ -54,6 +55,8 @@ pub struct App {
     pub log: LogWriter,
     /// What opens the gateway.
     pub keys: Keys,
+    /// Exports of the request log.
+    pub exports: Exports,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// How many requests may be at work.
@@ -132,6 +135,7 @@ impl App {
             environment_keys,
         });
         let admission = Admission::new(settings.limits.concurrency);
+        let exports = Exports::new(&settings.data_dir);
         let live = Live {
             settings,
             gateway,
@@ -144,6 +148,7 @@ impl App {
             vault: secrets.vault,
             log,
             keys: secrets.keys,
+            exports,
             metrics,
             admission,
             life,

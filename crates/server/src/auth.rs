@@ -336,6 +336,13 @@ impl Admin {
         self.key.as_ref().map_or("admin", |row| row.id.as_str())
     }
 
+    /// Id and name of the API key; `None` for the admin token.
+    #[must_use]
+    pub fn api_key(&self) -> Option<(String, String)> {
+        let row = self.key.as_ref()?;
+        Some((row.id.clone(), row.name.clone()))
+    }
+
     /// True for the admin token, which sees every workspace.
     #[must_use]
     pub fn sees_all(&self) -> bool {

@@ -19,6 +19,7 @@ pub mod console;
 pub mod demo;
 pub mod dump;
 pub mod examine;
+pub mod exporting;
 pub mod files;
 pub mod first_start;
 pub mod health;

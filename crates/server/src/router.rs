@@ -31,6 +31,26 @@ pub fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(api::stored::input_items))
         .routes(routes!(api::models::list))
         // Admin plane: the admin token, or an API key of that scope.
+        .merge(credentials())
+        .merge(request_log())
+        .routes(routes!(admin::workspaces::list, admin::workspaces::create))
+        .routes(routes!(admin::approvals::list))
+        .routes(routes!(admin::approvals::read))
+        .routes(routes!(admin::approvals::approve))
+        .routes(routes!(admin::approvals::deny))
+        .routes(routes!(admin::reload::reload))
+        .merge(absent())
+        // Whoever has a signed link.
+        .routes(routes!(admin::exports::file))
+        // Open to all.
+        .routes(routes!(console::landing))
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+}
+
+/// Providers' credentials under their three names, API keys and routing configs.
+fn credentials() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
         .routes(routes!(
             admin::virtual_keys::list,
             admin::virtual_keys::create
@@ -39,6 +59,29 @@ pub fn documented() -> OpenApiRouter<Shared> {
             admin::virtual_keys::read,
             admin::virtual_keys::update,
             admin::virtual_keys::delete
+        ))
+        .routes(routes!(admin::providers::list, admin::providers::create))
+        .routes(routes!(
+            admin::providers::read,
+            admin::providers::update,
+            admin::providers::delete
+        ))
+        .routes(routes!(
+            admin::integrations::list,
+            admin::integrations::create
+        ))
+        .routes(routes!(
+            admin::integrations::read,
+            admin::integrations::update,
+            admin::integrations::delete
+        ))
+        .routes(routes!(
+            admin::integrations::models,
+            admin::integrations::set_models
+        ))
+        .routes(routes!(
+            admin::integrations::workspaces,
+            admin::integrations::set_workspaces
         ))
         .routes(routes!(admin::api_keys::create))
         .routes(routes!(admin::api_keys::list))
@@ -55,19 +98,59 @@ pub fn documented() -> OpenApiRouter<Shared> {
             admin::configs::delete
         ))
         .routes(routes!(admin::configs::versions))
-        .routes(routes!(admin::workspaces::list, admin::workspaces::create))
-        .routes(routes!(admin::logs::list))
+}
+
+/// The request log.
+fn request_log() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(admin::logs::list, admin::log_insert::insert))
+        .routes(routes!(admin::exports::list, admin::exports::create))
+        .routes(routes!(admin::exports::read, admin::exports::update))
+        .routes(routes!(admin::exports::start))
+        .routes(routes!(admin::exports::cancel))
+        .routes(routes!(admin::exports::download))
         .routes(routes!(admin::logs::read))
         .routes(routes!(admin::log_stream::follow))
-        .routes(routes!(admin::approvals::list))
-        .routes(routes!(admin::approvals::read))
-        .routes(routes!(admin::approvals::approve))
-        .routes(routes!(admin::approvals::deny))
-        .routes(routes!(admin::reload::reload))
-        // Open to all.
-        .routes(routes!(console::landing))
-        .routes(routes!(health::livez))
-        .routes(routes!(health::readyz))
+}
+
+/// What Portkey has and this gateway has not: any good key may ask.
+fn absent() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(
+            admin::absent::guardrails::list,
+            admin::absent::guardrails::create
+        ))
+        .routes(routes!(
+            admin::absent::labels::list,
+            admin::absent::labels::create
+        ))
+        .routes(routes!(
+            admin::absent::collections::list,
+            admin::absent::collections::create
+        ))
+        .routes(routes!(
+            admin::absent::prompts::list,
+            admin::absent::prompts::create
+        ))
+        .routes(routes!(
+            admin::absent::partials::list,
+            admin::absent::partials::create
+        ))
+        .routes(routes!(
+            admin::absent::users::list,
+            admin::absent::users::create
+        ))
+        .routes(routes!(
+            admin::absent::invites::list,
+            admin::absent::invites::create
+        ))
+        .routes(routes!(
+            admin::absent::secret_references::list,
+            admin::absent::secret_references::create
+        ))
+        .routes(routes!(admin::absent::render))
+        .routes(routes!(admin::absent::complete))
+        .routes(routes!(admin::absent::audit_logs))
 }
 
 /// The service of the API listener.

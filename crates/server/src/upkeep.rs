@@ -2,6 +2,7 @@
 //! which tool calls a dead process has left open, and removes what has run out of time.
 
 use crate::app::Shared;
+use crate::exporting;
 use jiff::Timestamp;
 use portunus_store::{Store, StoreError};
 use std::sync::Arc;
@@ -28,6 +29,9 @@ pub async fn start(app: &Shared) {
         beats(app).await;
     }
     sweep(store.as_ref()).await;
+    if let Err(error) = app.exports.recover(store.as_ref()).await {
+        tracing::warn!(%error, "the files of exports could not be looked through");
+    }
     let ending = app.life.draining.clone();
     let weak = Arc::downgrade(app);
     app.tasks.spawn(async move {
@@ -36,14 +40,18 @@ pub async fn start(app: &Shared) {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
-                let Some(live) = weak.upgrade().map(|app| app.live()) else {
+                let Some(app) = weak.upgrade() else {
                     return;
                 };
+                let live = app.live();
                 let journal_ms = i64::from(live.settings.state.response_days) * DAY_MS;
                 let log_days = live.settings.log.retention_days;
                 let removed = prune(store.as_ref(), journal_ms).await;
                 if let Err(error) = removed.and(prune_logs(store.as_ref(), log_days).await) {
                     tracing::warn!(%error, "expired rows could not be removed");
+                }
+                if let Err(error) = exporting::tidy_up(&app).await {
+                    tracing::warn!(%error, "exports that are over could not be removed");
                 }
             }
         };

@@ -1,7 +1,8 @@
 //! API keys: `/v1/api-keys`. The secret is shown once, when a key is made or rotated.
 
 use super::{
-    Answer, Ask, configs, expiry, listed, missing, name_text, refuse_unbuilt, virtual_keys,
+    Answer, Ask, configs, expiry, listed, missing, name_text, refuse_unbuilt, refuse_unknown,
+    virtual_keys,
 };
 use crate::answer::Refusal;
 use crate::app::App;
@@ -14,18 +15,20 @@ use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_store::{ApiKeyDefaults, ApiKeyRow, Rotated, STATUS_ACTIVE, api_key, new_id, now};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// What a key may do when nothing else is said.
 pub const DEFAULT_SCOPES: [&str; 2] = ["completions.write", "models.list"];
 /// Every scope that a route asks for.
-const SCOPES: [&str; 22] = [
+const SCOPES: [&str; 24] = [
     "completions.write",
     "models.list",
     "logs.list",
     "logs.view",
+    "logs.write",
+    "logs.export",
     "metrics.view",
     "virtual_keys.create",
     "virtual_keys.list",
@@ -98,15 +101,28 @@ pub struct ApiKeyBody {
     #[serde(default)]
     #[schema(ignore)]
     alert_emails: Option<Value>,
+    #[serde(default)]
+    #[schema(ignore)]
+    description: Option<Value>,
+    #[serde(default)]
+    #[schema(ignore)]
+    user_id: Option<Value>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    other: Map<String, Value>,
 }
 
 impl ApiKeyBody {
     fn refuse_unbuilt(&self) -> Result<(), Refusal> {
+        // What SDKs repeat of the path.
+        refuse_unknown("", &self.other, &["type", "sub-type", "sub_type", "id"])?;
         refuse_unbuilt(&[
             ("rate_limits", &self.rate_limits),
             ("usage_limits", &self.usage_limits),
             ("rotation_policy", &self.rotation_policy),
             ("alert_emails", &self.alert_emails),
+            ("description", &self.description),
+            ("user_id", &self.user_id),
         ])
     }
 }

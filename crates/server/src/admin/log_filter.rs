@@ -5,7 +5,7 @@ use crate::answer::Refusal;
 use portunus_protocol::error::code;
 use portunus_store::LogFilter;
 
-/// Every name that the list understands.
+/// Every name that the list understands, those of its pages first.
 const NAMES: [&str; 24] = [
     "limit",
     "after",
@@ -46,8 +46,21 @@ pub const PICODOLLARS_PER_CENT: f64 = 1e10;
 /// # Errors
 /// 400 that names an unknown or wrong parameter.
 pub fn filter(query: &Query) -> Result<LogFilter, Refusal> {
-    query.only(&NAMES)?;
-    query.once(&NAMES)?;
+    read(query, &NAMES)
+}
+
+/// The filter that an export asks for: the same names, without those of pages and workspace.
+///
+/// # Errors
+/// As [`filter`].
+pub fn of_export(query: &Query) -> Result<LogFilter, Refusal> {
+    let (_pages, names) = NAMES.split_at(3);
+    read(query, names)
+}
+
+fn read(query: &Query, names: &[&str]) -> Result<LogFilter, Refusal> {
+    query.only(names)?;
+    query.once(names)?;
     let moment = |name| {
         query
             .moment(name)

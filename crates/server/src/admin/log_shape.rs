@@ -66,6 +66,7 @@ fn identity(row: &RequestRow) -> Value {
         "api_key_id": row.api_key_id, "api_key_name": row.api_key_name,
         "virtual_key": row.virtual_key, "config": row.config, "config_id": row.config_id,
         "config_version_id": row.config_version_id,
+        "prompt_slug": null,
         "metadata": row.metadata, "source": row.client["source"], "client": row.client,
         "runtime": row.client["runtime"], "runtime_version": row.client["runtime_version"],
         "sdk_version": row.client["sdk_version"],

@@ -1,14 +1,19 @@
 //! The admin plane: Portkey's paths and shapes for virtual keys, API keys, configs and logs. Bodies and
 //! queries are read in `snake_case` and `camelCase`, because Portkey's SDKs send both.
 
+pub mod absent;
 pub mod api_keys;
 pub mod approvals;
 pub mod configs;
+pub mod exports;
 mod host;
+pub mod integrations;
 pub mod log_filter;
+pub mod log_insert;
 pub mod log_shape;
 pub mod log_stream;
 pub mod logs;
+pub mod providers;
 pub mod reload;
 pub mod virtual_keys;
 pub mod workspaces;
@@ -24,7 +29,7 @@ use jiff::Timestamp;
 use portunus_protocol::error::code;
 use portunus_store::Page;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Largest page of a list.
 const PAGE_MAX: u32 = 1_000;
@@ -248,6 +253,22 @@ fn refuse_unbuilt(fields: &[(&str, &Option<Value>)]) -> Result<(), Refusal> {
             Err(Refusal::field(name, code::UNSUPPORTED, message))
         }
     }
+}
+
+/// Refuses what a body has beyond the fields that its route knows, below `prefix`; null and the
+/// names of `harmless` pass.
+fn refuse_unknown(
+    prefix: &str,
+    other: &Map<String, Value>,
+    harmless: &[&str],
+) -> Result<(), Refusal> {
+    let odd = other
+        .iter()
+        .find(|(name, value)| !value.is_null() && !harmless.contains(&name.as_str()));
+    let Some((name, _)) = odd else { return Ok(()) };
+    let name = format!("{prefix}{name:.80}");
+    let message = format!("Unknown parameter: '{name}'.");
+    Err(Refusal::field(&name, code::UNKNOWN, message))
 }
 
 /// A name or note within bounds and without control characters.

@@ -1,6 +1,9 @@
 //! Virtual keys: `/v1/virtual-keys`. A provider's credential goes in and never comes out.
 
-use super::{Answer, Ask, expiry, host, listed, missing, name_text, plain_text, refuse_unbuilt};
+use super::{
+    Answer, Ask, expiry, host, listed, missing, name_text, plain_text, refuse_unbuilt,
+    refuse_unknown,
+};
 use crate::answer::Refusal;
 use crate::app::App;
 use crate::auth::Admin;
@@ -15,71 +18,77 @@ use portunus_store::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 /// Slug of the built-in virtual key of the `demo` model.
 pub const DEMO: &str = "demo";
+/// Setting of a row whose credential was copied from another's: the id of that one.
+pub(super) const COPIED_FROM: &str = "integration_id";
 
 /// A virtual key to make, or the fields of one to change.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct VirtualKeyBody {
     /// Its name.
     #[serde(default)]
-    name: Option<String>,
+    pub(super) name: Option<String>,
     /// The provider, in Portkey's words: `openai`, `anthropic`, `groq`, … Fixed once made.
     #[serde(default)]
-    provider: Option<String>,
+    pub(super) provider: Option<String>,
     /// The provider's credential. Kept sealed; never given back.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    key: Option<SecretString>,
+    pub(super) key: Option<SecretString>,
     /// The word by which requests name it; made from the name when absent. Fixed once made.
     #[serde(default)]
-    slug: Option<String>,
+    pub(super) slug: Option<String>,
     /// A remark.
     #[serde(default)]
-    note: Option<String>,
+    pub(super) note: Option<String>,
     /// The provider's base URL, where it is not the usual one; empty takes it away. A change of
     /// its origin wants the credential anew, in `key`.
     #[serde(default)]
-    custom_host: Option<String>,
+    pub(super) custom_host: Option<String>,
     /// For `azure-openai`, in place of `custom_host`: the name of the resource, as in
     /// `https://NAME.openai.azure.com`. A change wants the credential anew too.
     #[serde(default)]
-    resource_name: Option<String>,
+    pub(super) resource_name: Option<String>,
     /// Workspace, by id or slug; else the key's own or the default one.
     #[serde(default)]
-    workspace_id: Option<String>,
+    pub(super) workspace_id: Option<String>,
     /// When it ends, RFC 3339.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    expires_at: Option<Timestamp>,
+    pub(super) expires_at: Option<Timestamp>,
     #[serde(default)]
     #[schema(ignore)]
-    usage_limits: Option<Value>,
+    pub(super) usage_limits: Option<Value>,
     #[serde(default)]
     #[schema(ignore)]
-    rate_limits: Option<Value>,
+    pub(super) rate_limits: Option<Value>,
     #[serde(default)]
     #[schema(ignore)]
-    secret_mappings: Option<Value>,
+    pub(super) secret_mappings: Option<Value>,
     #[serde(default)]
     #[schema(ignore)]
-    model_config: Option<Value>,
+    pub(super) model_config: Option<Value>,
     #[serde(default)]
     #[schema(ignore)]
-    deployment_config: Option<Value>,
+    pub(super) deployment_config: Option<Value>,
     #[serde(default)]
     #[schema(ignore)]
-    api_version: Option<Value>,
+    pub(super) api_version: Option<Value>,
     #[serde(default)]
     #[schema(ignore)]
-    deployment_name: Option<Value>,
+    pub(super) deployment_name: Option<Value>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub(super) other: Map<String, Value>,
 }
 
 impl VirtualKeyBody {
     fn refuse_unbuilt(&self) -> Result<(), Refusal> {
+        refuse_unknown("", &self.other, &[])?;
         refuse_unbuilt(&[
             ("usage_limits", &self.usage_limits),
             ("rate_limits", &self.rate_limits),
@@ -152,19 +161,26 @@ pub fn slug_of(asked: Option<&str>, name: &str) -> Result<String, Refusal> {
 /// The row as Portkey shows it, and ours: provider, custom_host, masked_key, source.
 fn shape(row: &VirtualKeyRow) -> Value {
     json!({
-        "object": "virtual-key", "slug": row.slug, "name": row.name, "note": row.note,
+        "object": "virtual-key", "id": row.id, "slug": row.slug, "name": row.name, "note": row.note,
         "status": row.status, "provider": row.provider, "custom_host": row.custom_host,
-        "resource_name": host::resource_name(row), "masked_key": row.masked, "source": "stored", "workspace_id": row.workspace_id,
+        "resource_name": host::resource_name(row), "masked_key": row.masked, "source": "stored",
+        "workspace_id": row.workspace_id, "integration_id": integration_id(row),
         "usage_limits": null, "rate_limits": null, "reset_usage": null, "model_config": {},
         "created_at": row.created_at, "last_updated_at": row.updated_at, "expires_at": row.expires_at,
     })
 }
 
+/// Id of the row whose credential this one holds: another's after [`copy`], else its own.
+pub(super) fn integration_id(row: &VirtualKeyRow) -> &str {
+    row.settings[COPIED_FROM].as_str().unwrap_or(&row.id)
+}
+
 /// A key that no table holds: from the environment, or the demo model's.
 fn unstored(slug: &str, provider: &str, masked: &str, source: &str) -> Value {
     json!({
-        "object": "virtual-key", "slug": slug, "name": slug, "note": null, "status": STATUS_ACTIVE,
+        "object": "virtual-key", "id": slug, "slug": slug, "name": slug, "note": null, "status": STATUS_ACTIVE,
         "provider": provider, "custom_host": null, "masked_key": masked, "source": source,
+        "integration_id": slug,
         "usage_limits": null, "rate_limits": null, "reset_usage": null, "model_config": {},
         "created_at": null, "expires_at": null,
     })
@@ -225,23 +241,36 @@ pub async fn exists(app: &App, workspace_id: &str, slug: &str) -> Result<bool, S
     )
 )]
 pub async fn create(ask: Ask, request: Request) -> Answer {
-    let Ask { app, admin, .. } = &ask;
-    admin.require("virtual_keys.create")?;
+    ask.admin.require("virtual_keys.create")?;
     let asked: VirtualKeyBody = ask.body(request).await?;
-    asked.refuse_unbuilt()?;
-    let workspace_id = admin.workspace(app, asked.workspace_id.as_deref()).await?;
-    let row = new_row(app, admin, &asked, workspace_id)?;
-    let slug = row.slug.clone();
-    app.store
-        .insert_virtual_key(&row)
-        .await
-        .map_err(|error| match error {
-            StoreError::Conflict(_) => slug_taken(&slug),
-            other => other.into(),
-        })?;
+    let row = make(&ask, &asked).await?;
     Ok(Json(
-        json!({"success": true, "data": {"slug": slug, "id": row.id}}),
+        json!({"success": true, "data": {"slug": row.slug, "id": row.id}}),
     ))
+}
+
+/// Stores what was asked for, whichever route asked.
+pub(super) async fn make(ask: &Ask, asked: &VirtualKeyBody) -> Result<VirtualKeyRow, Refusal> {
+    asked.refuse_unbuilt()?;
+    let workspace_id = workspace(ask, asked).await?;
+    let row = new_row(&ask.app, &ask.admin, asked, workspace_id)?;
+    insert(&ask.app, row).await
+}
+
+/// The workspace that body or query names.
+pub(super) async fn workspace(ask: &Ask, asked: &VirtualKeyBody) -> Result<String, Refusal> {
+    let named = asked.workspace_id.as_deref();
+    let named = named.or_else(|| ask.query.get("workspace_id"));
+    ask.admin.workspace(&ask.app, named).await
+}
+
+pub(super) async fn insert(app: &App, row: VirtualKeyRow) -> Result<VirtualKeyRow, Refusal> {
+    let inserted = app.store.insert_virtual_key(&row).await;
+    inserted.map_err(|error| match error {
+        StoreError::Conflict(_) => slug_taken(&row.slug),
+        other => other.into(),
+    })?;
+    Ok(row)
 }
 
 fn slug_taken(slug: &str) -> Refusal {
@@ -298,7 +327,11 @@ fn new_row(
     Ok(row)
 }
 
-fn seal(app: &App, row: &mut VirtualKeyRow, secret: &SecretString) -> Result<(), Refusal> {
+pub(super) fn seal(
+    app: &App,
+    row: &mut VirtualKeyRow,
+    secret: &SecretString,
+) -> Result<(), Refusal> {
     let secret = SecretString::from(secret.expose_secret().trim().to_owned());
     let sealed = app
         .vault
@@ -326,6 +359,12 @@ fn seal(app: &App, row: &mut VirtualKeyRow, secret: &SecretString) -> Result<(),
     )
 )]
 pub async fn list(ask: Ask) -> Answer {
+    let (total, items) = page(&ask).await?;
+    Ok(Json(listed(total, &items)))
+}
+
+/// The page that the query asks for, and how many keys there are.
+pub(super) async fn page(ask: &Ask) -> Result<(i64, Vec<Value>), Refusal> {
     let workspace_id = ask.allowed("virtual_keys.list").await?;
     let app = &ask.app;
     let page: Page = ask.query.page()?;
@@ -341,11 +380,15 @@ pub async fn list(ask: Ask) -> Answer {
             items.extend((page.offset == 0).then_some(item));
         }
     }
-    Ok(Json(listed(total, &items)))
+    Ok((total, items))
 }
 
 /// The stored row of a slug; says why not for a key that no table holds.
-async fn stored(app: &App, workspace_id: &str, slug: &str) -> Result<VirtualKeyRow, Refusal> {
+pub(super) async fn stored(
+    app: &App,
+    workspace_id: &str,
+    slug: &str,
+) -> Result<VirtualKeyRow, Refusal> {
     if let Some(row) = app.store.virtual_key_by_slug(workspace_id, slug).await? {
         return Ok(row);
     }
@@ -373,16 +416,18 @@ async fn stored(app: &App, workspace_id: &str, slug: &str) -> Result<VirtualKeyR
     )
 )]
 pub async fn read(ask: Ask, Path(slug): Path<String>) -> Answer {
+    Ok(Json(one(&ask, &slug).await?))
+}
+
+/// The key of that slug, as `GET /v1/virtual-keys/{slug}` shows it.
+pub(super) async fn one(ask: &Ask, slug: &str) -> Result<Value, Refusal> {
     let workspace_id = ask.allowed("virtual_keys.read").await?;
     let app = &ask.app;
-    let row = app.store.virtual_key_by_slug(&workspace_id, &slug).await?;
-    let found = row
-        .as_ref()
-        .map(shape)
-        .or_else(|| unstored_by_slug(app, &workspace_id, &slug));
+    let row = app.store.virtual_key_by_slug(&workspace_id, slug).await?;
+    let found = row.as_ref().map(shape);
     found
-        .map(Json)
-        .ok_or_else(|| Refusal::not_found("virtual key", &slug))
+        .or_else(|| unstored_by_slug(app, &workspace_id, slug))
+        .ok_or_else(|| Refusal::not_found("virtual key", slug))
 }
 
 /// Changes a virtual key: name, note, credential, base URL, expiry. A new origin wants the
@@ -401,29 +446,37 @@ pub async fn read(ask: Ask, Path(slug): Path<String>) -> Answer {
     )
 )]
 pub async fn update(ask: Ask, Path(slug): Path<String>, request: Request) -> Answer {
-    let Ask { app, admin, .. } = &ask;
-    admin.require("virtual_keys.update")?;
+    ask.admin.require("virtual_keys.update")?;
     let asked: VirtualKeyBody = ask.body(request).await?;
-    asked.refuse_unbuilt()?;
-    let workspace_id = admin.workspace(app, asked.workspace_id.as_deref()).await?;
-    let mut row = stored(app, &workspace_id, &slug).await?;
-    change(app, admin, &mut row, &asked)?;
-    let changed = app
-        .store
-        .update_virtual_key(&row)
-        .await
-        .map_err(|error| match error {
-            StoreError::Conflict(_) => Refusal::conflict(
-                "slug",
-                "changed_meanwhile",
-                "Somebody else has changed it just now.",
-            ),
-            other => other.into(),
-        })?;
-    if !changed {
-        return Err(Refusal::not_found("virtual key", &slug));
-    }
+    amend(&ask, &slug, &asked).await?;
     Ok(Json(json!({"success": true, "data": {"slug": slug}})))
+}
+
+/// Changes the key of that slug, whichever route asked.
+pub(super) async fn amend(
+    ask: &Ask,
+    slug: &str,
+    asked: &VirtualKeyBody,
+) -> Result<VirtualKeyRow, Refusal> {
+    asked.refuse_unbuilt()?;
+    let app = &ask.app;
+    let workspace_id = workspace(ask, asked).await?;
+    let mut row = stored(app, &workspace_id, slug).await?;
+    change(app, &ask.admin, &mut row, asked)?;
+    let changed = app.store.update_virtual_key(&row).await;
+    let changed = changed.map_err(|error| match error {
+        StoreError::Conflict(_) => Refusal::conflict(
+            "slug",
+            "changed_meanwhile",
+            "Somebody else has changed it just now.",
+        ),
+        other => other.into(),
+    })?;
+    if changed {
+        Ok(row)
+    } else {
+        Err(Refusal::not_found("virtual key", slug))
+    }
 }
 
 fn change(
@@ -503,11 +556,16 @@ fn redirect(
     )
 )]
 pub async fn delete(ask: Ask, Path(slug): Path<String>) -> Answer {
+    remove(&ask, &slug).await
+}
+
+/// Removes the key of that slug, whichever route asked.
+pub(super) async fn remove(ask: &Ask, slug: &str) -> Answer {
     let workspace_id = ask.allowed("virtual_keys.delete").await?;
     let store = &ask.app.store;
-    let row = stored(&ask.app, &workspace_id, &slug).await?;
+    let row = stored(&ask.app, &workspace_id, slug).await?;
     if !store.delete_virtual_key(&workspace_id, &row.id).await? {
-        return Err(Refusal::not_found("virtual key", &slug));
+        return Err(Refusal::not_found("virtual key", slug));
     }
     Ok(Json(json!({})))
 }

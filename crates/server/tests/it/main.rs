@@ -7,6 +7,7 @@
 )]
 
 mod admin;
+mod aliases;
 mod answers;
 mod approval_cli;
 mod approval_console;
@@ -15,8 +16,10 @@ mod commands;
 mod config_cli;
 mod configs;
 mod custom_hosts;
+mod exports;
 mod harness;
 mod hosts;
+mod inserted;
 mod mcp;
 mod process;
 mod roles;

@@ -13,75 +13,162 @@ enum Guard {
     Data,
     Admin(&'static str),
     Token,
+    /// Whoever has its signed link, and no key.
+    Link,
+    /// There is nothing behind it: the status that every good key gets.
+    Nothing(u16),
 }
 
+const TABLE: &[(&str, Guard)] = &[
+    ("GET /", Guard::Open),
+    ("GET /livez", Guard::Open),
+    ("GET /readyz", Guard::Open),
+    ("POST /v1/responses", Guard::Data),
+    ("POST /v1/responses/input_tokens", Guard::Data),
+    ("GET /v1/responses/{id}", Guard::Data),
+    ("DELETE /v1/responses/{id}", Guard::Data),
+    ("POST /v1/responses/{id}/cancel", Guard::Data),
+    ("GET /v1/responses/{id}/input_items", Guard::Data),
+    ("GET /v1/models", Guard::Data),
+    ("GET /v1/virtual-keys", Guard::Admin("virtual_keys.list")),
+    ("POST /v1/virtual-keys", Guard::Admin("virtual_keys.create")),
+    (
+        "GET /v1/virtual-keys/{slug}",
+        Guard::Admin("virtual_keys.read"),
+    ),
+    (
+        "PUT /v1/virtual-keys/{slug}",
+        Guard::Admin("virtual_keys.update"),
+    ),
+    (
+        "DELETE /v1/virtual-keys/{slug}",
+        Guard::Admin("virtual_keys.delete"),
+    ),
+    (
+        "POST /v1/api-keys/{type}/{sub-type}",
+        Guard::Admin("api_keys.create"),
+    ),
+    ("GET /v1/api-keys", Guard::Admin("api_keys.list")),
+    ("GET /v1/api-keys/{id}", Guard::Admin("api_keys.read")),
+    ("PUT /v1/api-keys/{id}", Guard::Admin("api_keys.update")),
+    ("DELETE /v1/api-keys/{id}", Guard::Admin("api_keys.delete")),
+    (
+        "POST /v1/api-keys/{id}/rotate",
+        Guard::Admin("api_keys.update"),
+    ),
+    ("GET /v1/providers", Guard::Admin("virtual_keys.list")),
+    ("POST /v1/providers", Guard::Admin("virtual_keys.create")),
+    (
+        "GET /v1/providers/{slug}",
+        Guard::Admin("virtual_keys.read"),
+    ),
+    (
+        "PUT /v1/providers/{slug}",
+        Guard::Admin("virtual_keys.update"),
+    ),
+    (
+        "DELETE /v1/providers/{slug}",
+        Guard::Admin("virtual_keys.delete"),
+    ),
+    ("GET /v1/integrations", Guard::Admin("virtual_keys.list")),
+    ("POST /v1/integrations", Guard::Admin("virtual_keys.create")),
+    (
+        "GET /v1/integrations/{slug}",
+        Guard::Admin("virtual_keys.read"),
+    ),
+    (
+        "PUT /v1/integrations/{slug}",
+        Guard::Admin("virtual_keys.update"),
+    ),
+    (
+        "DELETE /v1/integrations/{slug}",
+        Guard::Admin("virtual_keys.delete"),
+    ),
+    (
+        "GET /v1/integrations/{slug}/models",
+        Guard::Admin("virtual_keys.read"),
+    ),
+    (
+        "PUT /v1/integrations/{slug}/models",
+        Guard::Admin("virtual_keys.update"),
+    ),
+    (
+        "GET /v1/integrations/{slug}/workspaces",
+        Guard::Admin("virtual_keys.read"),
+    ),
+    (
+        "PUT /v1/integrations/{slug}/workspaces",
+        Guard::Admin("virtual_keys.update"),
+    ),
+    ("GET /v1/guardrails", Guard::Nothing(200)),
+    ("POST /v1/guardrails", Guard::Nothing(501)),
+    ("GET /v1/labels", Guard::Nothing(200)),
+    ("POST /v1/labels", Guard::Nothing(501)),
+    ("GET /v1/collections", Guard::Nothing(200)),
+    ("POST /v1/collections", Guard::Nothing(501)),
+    ("GET /v1/prompts", Guard::Nothing(200)),
+    ("POST /v1/prompts", Guard::Nothing(501)),
+    ("GET /v1/prompts/partials", Guard::Nothing(200)),
+    ("POST /v1/prompts/partials", Guard::Nothing(501)),
+    ("GET /v1/admin/users", Guard::Nothing(200)),
+    ("POST /v1/admin/users", Guard::Nothing(501)),
+    ("GET /v1/admin/users/invites", Guard::Nothing(200)),
+    ("POST /v1/admin/users/invites", Guard::Nothing(501)),
+    ("GET /v1/secret-references", Guard::Nothing(200)),
+    ("POST /v1/secret-references", Guard::Nothing(501)),
+    ("POST /v1/prompts/{id}/render", Guard::Nothing(501)),
+    ("POST /v1/prompts/{id}/completions", Guard::Nothing(501)),
+    ("GET /v1/audit-logs", Guard::Nothing(200)),
+    ("GET /v1/configs", Guard::Admin("configs.list")),
+    ("POST /v1/configs", Guard::Admin("configs.create")),
+    ("GET /v1/configs/{slug}", Guard::Admin("configs.read")),
+    ("PUT /v1/configs/{slug}", Guard::Admin("configs.update")),
+    ("DELETE /v1/configs/{slug}", Guard::Admin("configs.delete")),
+    (
+        "GET /v1/configs/{slug}/versions",
+        Guard::Admin("configs.read"),
+    ),
+    ("GET /v1/admin/workspaces", Guard::Token),
+    ("POST /v1/admin/workspaces", Guard::Token),
+    ("POST /v1/portunus/reload", Guard::Token),
+    ("GET /v1/logs", Guard::Admin("logs.list")),
+    ("POST /v1/logs", Guard::Admin("logs.write")),
+    ("GET /v1/logs/exports", Guard::Admin("logs.export")),
+    ("POST /v1/logs/exports", Guard::Admin("logs.export")),
+    ("GET /v1/logs/exports/{id}", Guard::Admin("logs.export")),
+    ("PUT /v1/logs/exports/{id}", Guard::Admin("logs.export")),
+    (
+        "POST /v1/logs/exports/{id}/start",
+        Guard::Admin("logs.export"),
+    ),
+    (
+        "POST /v1/logs/exports/{id}/cancel",
+        Guard::Admin("logs.export"),
+    ),
+    (
+        "GET /v1/logs/exports/{id}/download",
+        Guard::Admin("logs.export"),
+    ),
+    ("GET /v1/portunus/exports/{id}/file", Guard::Link),
+    ("GET /v1/logs/{id}", Guard::Admin("logs.view")),
+    ("GET /v1/portunus/logs/stream", Guard::Admin("logs.list")),
+    ("GET /v1/portunus/approvals", Guard::Admin("approvals.list")),
+    (
+        "GET /v1/portunus/approvals/{id}",
+        Guard::Admin("approvals.list"),
+    ),
+    (
+        "POST /v1/portunus/approvals/{id}/approve",
+        Guard::Admin("approvals.update"),
+    ),
+    (
+        "POST /v1/portunus/approvals/{id}/deny",
+        Guard::Admin("approvals.update"),
+    ),
+];
+
 fn table() -> BTreeMap<&'static str, Guard> {
-    BTreeMap::from([
-        ("GET /", Guard::Open),
-        ("GET /livez", Guard::Open),
-        ("GET /readyz", Guard::Open),
-        ("POST /v1/responses", Guard::Data),
-        ("POST /v1/responses/input_tokens", Guard::Data),
-        ("GET /v1/responses/{id}", Guard::Data),
-        ("DELETE /v1/responses/{id}", Guard::Data),
-        ("POST /v1/responses/{id}/cancel", Guard::Data),
-        ("GET /v1/responses/{id}/input_items", Guard::Data),
-        ("GET /v1/models", Guard::Data),
-        ("GET /v1/virtual-keys", Guard::Admin("virtual_keys.list")),
-        ("POST /v1/virtual-keys", Guard::Admin("virtual_keys.create")),
-        (
-            "GET /v1/virtual-keys/{slug}",
-            Guard::Admin("virtual_keys.read"),
-        ),
-        (
-            "PUT /v1/virtual-keys/{slug}",
-            Guard::Admin("virtual_keys.update"),
-        ),
-        (
-            "DELETE /v1/virtual-keys/{slug}",
-            Guard::Admin("virtual_keys.delete"),
-        ),
-        (
-            "POST /v1/api-keys/{type}/{sub-type}",
-            Guard::Admin("api_keys.create"),
-        ),
-        ("GET /v1/api-keys", Guard::Admin("api_keys.list")),
-        ("GET /v1/api-keys/{id}", Guard::Admin("api_keys.read")),
-        ("PUT /v1/api-keys/{id}", Guard::Admin("api_keys.update")),
-        ("DELETE /v1/api-keys/{id}", Guard::Admin("api_keys.delete")),
-        (
-            "POST /v1/api-keys/{id}/rotate",
-            Guard::Admin("api_keys.update"),
-        ),
-        ("GET /v1/configs", Guard::Admin("configs.list")),
-        ("POST /v1/configs", Guard::Admin("configs.create")),
-        ("GET /v1/configs/{slug}", Guard::Admin("configs.read")),
-        ("PUT /v1/configs/{slug}", Guard::Admin("configs.update")),
-        ("DELETE /v1/configs/{slug}", Guard::Admin("configs.delete")),
-        (
-            "GET /v1/configs/{slug}/versions",
-            Guard::Admin("configs.read"),
-        ),
-        ("GET /v1/admin/workspaces", Guard::Token),
-        ("POST /v1/admin/workspaces", Guard::Token),
-        ("POST /v1/portunus/reload", Guard::Token),
-        ("GET /v1/logs", Guard::Admin("logs.list")),
-        ("GET /v1/logs/{id}", Guard::Admin("logs.view")),
-        ("GET /v1/portunus/logs/stream", Guard::Admin("logs.list")),
-        ("GET /v1/portunus/approvals", Guard::Admin("approvals.list")),
-        (
-            "GET /v1/portunus/approvals/{id}",
-            Guard::Admin("approvals.list"),
-        ),
-        (
-            "POST /v1/portunus/approvals/{id}/approve",
-            Guard::Admin("approvals.update"),
-        ),
-        (
-            "POST /v1/portunus/approvals/{id}/deny",
-            Guard::Admin("approvals.update"),
-        ),
-    ])
+    TABLE.iter().copied().collect()
 }
 
 fn documented() -> BTreeSet<String> {
@@ -157,7 +244,7 @@ async fn every_route_as_every_role() {
             let got = status(&gateway, route, wrong).await;
             assert_eq!(
                 got == 401,
-                !matches!(guard, Guard::Open),
+                !matches!(guard, Guard::Open | Guard::Link),
                 "{route} as {wrong:?}: {got}"
             );
         }
@@ -168,6 +255,7 @@ async fn every_route_as_every_role() {
         ];
         match guard {
             Guard::Open => assert_eq!((admin, caller, nothing), (200, 200, 200), "{route}"),
+            Guard::Link => assert_eq!((admin, caller, nothing), (403, 403, 403), "{route}"),
             Guard::Data => {
                 assert_eq!((admin, nothing), (401, 403), "{route}");
                 assert!(let_in(caller), "{route}: {caller}");
@@ -178,6 +266,11 @@ async fn every_route_as_every_role() {
                 let scoped = status(&gateway, route, Some(&gateway.key(&[scope]).await)).await;
                 assert!(let_in(scoped), "{route} with {scope}: {scoped}");
             }
+            Guard::Nothing(answer) => assert_eq!(
+                (admin, caller, nothing),
+                (answer, answer, answer),
+                "{route}"
+            ),
             Guard::Token => {
                 assert_eq!((caller, nothing), (403, 403), "{route}");
                 assert!(let_in(admin), "{route}: {admin}");

@@ -29,8 +29,8 @@ use tokio::time::timeout;
 use super::{driver, group};
 use crate::error::StoreError;
 use crate::model::{
-    ApiKeyRow, ApprovalRow, Claimed, ConfigRow, Decided, ExportRow, IdempotencyRow, JournalRow, Listed,
-    LogDetail, LogFilter, LogRecord, LogSummary, NewWorkspace, Page, ResponseRow, Used,
+    ApiKeyRow, ApprovalRow, Claimed, ConfigRow, Decided, ExportRow, IdempotencyRow, JournalRow,
+    Listed, LogDetail, LogFilter, LogRecord, LogSummary, NewWorkspace, Page, ResponseRow, Used,
     VaultMetaRow, VirtualKeyRow, WorkspaceRow,
 };
 use crate::store::{BoxFuture, Store};
