@@ -39,7 +39,7 @@ impl Gateway {
     /// Serves `POST /v1/responses/input_tokens`.
     pub async fn input_tokens(self: &Arc<Self>, call: Call) -> Reply {
         let mut record = Record::open(&self.parts, &call);
-        record.counts(self.budget.enter());
+        record.counts(self.budget.enter(), self.unfiled.token());
         match self.counted(&call, &mut record).await {
             Ok((body, route)) => {
                 record.answered();

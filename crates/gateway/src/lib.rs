@@ -56,6 +56,7 @@ use portunus_protocol::request::Head;
 use record::Record;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
+use tokio_util::task::TaskTracker;
 
 /// The gateway: everything that a request needs, shared by all requests of the process.
 pub struct Gateway {
@@ -64,6 +65,8 @@ pub struct Gateway {
     saved: Arc<kept::Kept<Arc<saved::Saved>>>,
     /// Room for retries.
     budget: Arc<attempts::Budget>,
+    /// Requests whose record is not filed.
+    unfiled: TaskTracker,
     /// A fresh name of this process: a request that another one began is not running here.
     process: String,
     /// Idempotency keys whose requests run in this process.
@@ -85,6 +88,7 @@ impl Gateway {
             opened: Arc::default(),
             saved: Arc::default(),
             budget: Arc::default(),
+            unfiled: TaskTracker::new(),
             process: portunus_store::new_id(""),
             running: Arc::default(),
         })
@@ -111,9 +115,17 @@ impl Gateway {
             opened: Arc::clone(&self.opened),
             saved: Arc::clone(&self.saved),
             budget: Arc::clone(&self.budget),
+            unfiled: self.unfiled.clone(),
             process: self.process.clone(),
             running: Arc::clone(&self.running),
         })
+    }
+
+    /// Waits until every request that has begun has filed its record. For the end of the process:
+    /// what is aborted is dropped a moment later.
+    pub async fn filed(&self) {
+        self.unfiled.close();
+        self.unfiled.wait().await;
     }
 
     /// Serves `POST /v1/responses`. Dropping the future, or the stream of the reply, stops the
@@ -128,7 +140,7 @@ impl Gateway {
 
     async fn respond(self: &Arc<Self>, call: Call) -> Reply {
         let mut record = Record::open(&self.parts, &call);
-        record.counts(self.budget.enter());
+        record.counts(self.budget.enter(), self.unfiled.token());
         match self.serve(&call, &mut record).await {
             Ok(Served::PassThrough(relay)) => relay.reply(record),
             Ok(Served::Loop(job, stream)) => reply::of_loop(job, stream, record).await,

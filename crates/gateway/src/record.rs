@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 mod target;
 
@@ -49,6 +50,8 @@ pub(crate) struct Record {
     target_retries: i64,
     /// Counts the request as active.
     active: Option<Counted>,
+    /// Whoever ends the process waits until this is dropped.
+    unfiled: Option<TaskTrackerToken>,
     prices: Arc<Prices>,
     log: LogWriter,
     observer: Arc<dyn Observer>,
@@ -75,6 +78,7 @@ impl Record {
             tool_may_have_run: false,
             target_retries: 0,
             active: None,
+            unfiled: None,
             prices: Arc::clone(&parts.prices),
             log: parts.log.clone(),
             observer: Arc::clone(&parts.observer),
@@ -83,9 +87,10 @@ impl Record {
         }
     }
 
-    /// The request counts as active until this is closed.
-    pub(crate) fn counts(&mut self, active: Counted) {
+    /// The request counts as active and unfiled until this is closed.
+    pub(crate) fn counts(&mut self, active: Counted, unfiled: TaskTrackerToken) {
         self.active = Some(active);
+        self.unfiled = Some(unfiled);
     }
 
     /// What was asked for.
@@ -403,6 +408,7 @@ impl Record {
         outcome.clone_into(&mut request.outcome);
         self.observer.finished(&self.row);
         self.log.submit(std::mem::take(&mut self.row));
+        self.unfiled = None;
     }
 
     /// What still runs ends now, as the request does.

@@ -25,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
+/// How long the end of the process waits for requests that it has cut.
+const FILING_WAIT: Duration = Duration::from_secs(1);
 /// How long the end of the process waits for its background work.
 const CLOSING_WAIT: Duration = Duration::from_secs(10);
 
@@ -211,6 +213,10 @@ impl App {
     pub async fn close(&self) {
         self.life.draining.cancel();
         self.tasks.close();
+        let filed = tokio::time::timeout(FILING_WAIT, self.live().gateway.filed()).await;
+        if filed.is_err() {
+            tracing::error!("a request did not end: its log row is lost");
+        }
         let finished = async {
             self.log.flush().await;
             self.live().gateway.parts().pool.close().await;
