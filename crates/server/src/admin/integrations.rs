@@ -358,7 +358,7 @@ async fn fields_for(
 pub async fn workspaces(ask: Ask, Path(slug): Path<String>) -> Answer {
     virtual_keys::one(&ask, &slug).await?;
     let own = ask.allowed("virtual_keys.read").await?;
-    let own = json!({"id": own, "enabled": true, "usage_limits": [], "rate_limits": []});
+    let own = json!({"id": own, "enabled": true, "usage_limits": null, "rate_limits": null});
     Ok(Json(json!({"total": 1, "workspaces": [own]})))
 }
 
