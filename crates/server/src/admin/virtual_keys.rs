@@ -170,7 +170,7 @@ fn shape(row: &VirtualKeyRow) -> Value {
     })
 }
 
-/// Id of the row whose credential this one holds: another's after [`copy`], else its own.
+/// Id of the row whose credential this one holds: another's if `providers.rs` has copied it, else its own.
 pub(super) fn integration_id(row: &VirtualKeyRow) -> &str {
     row.settings[COPIED_FROM].as_str().unwrap_or(&row.id)
 }
