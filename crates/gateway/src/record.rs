@@ -485,6 +485,10 @@ impl Drop for Record {
         if self.closed {
             return;
         }
+        // A client that leaves at the `error` event of a stream has not caused it.
+        if self.row.request.error_source.is_some() {
+            return self.close(200, "failed");
+        }
         let (error, outcome) = match self.cut.is_cancelled() {
             true => (Error::ShuttingDown, "failed"),
             false => (Error::Gone, "canceled"),
