@@ -19,6 +19,8 @@ use tree::Parser;
 pub(crate) use tree::{Kind, Level, Mode, Retry, Settings};
 
 pub(crate) const HEADER: &str = "x-portkey-config";
+/// Why a key refuses a config, or a header that beats one.
+const NO_OVERRIDE: &str = "may not be sent with this API key, whose allow_config_override is false";
 const TIMEOUT: &str = "x-portkey-request-timeout";
 pub(crate) const HOST: &str = "x-portkey-custom-host";
 pub(crate) const FORWARD: &str = "x-portkey-forward-headers";
@@ -84,10 +86,7 @@ pub(crate) fn asked(call: &Call) -> Result<Asked<'_>, Error> {
         return Ok(by_key());
     }
     if !defaults.allow_config_override {
-        return Err(invalid(
-            HEADER,
-            "may not be sent with this API key, whose allow_config_override is false",
-        ));
+        return Err(invalid(HEADER, NO_OVERRIDE));
     }
     if text.starts_with("pc-") {
         return Ok(Asked::Saved(Named {
@@ -110,6 +109,7 @@ pub(crate) fn asked(call: &Call) -> Result<Asked<'_>, Error> {
 /// What the headers say of every target; they beat the config. Source: Portkey, "Request headers".
 pub(crate) fn over(call: &Call) -> Result<Option<Settings>, Error> {
     refuse_headers(&call.headers)?;
+    refuse_override(call)?;
     let mut over = Settings::default();
     if let Some(text) = call.header(TIMEOUT) {
         over.request_timeout = Some(fields::timeout(TIMEOUT, text.parse().ok())?);
@@ -135,6 +135,20 @@ pub fn fuzz_config(text: &str) {
     if let Err(Error::Invalid(body)) = Routing::parse(HEADER, fields) {
         let param = body.param.unwrap_or_default();
         assert!(param.starts_with(HEADER), "{param}");
+    }
+}
+
+/// An API key that bars other configs bars the headers that beat a config too.
+fn refuse_override(call: &Call) -> Result<(), Error> {
+    if call.principal.defaults.allow_config_override {
+        return Ok(());
+    }
+    match [TIMEOUT, HOST, FORWARD]
+        .iter()
+        .find(|name| call.header(name).is_some())
+    {
+        Some(name) => Err(invalid(name, NO_OVERRIDE)),
+        None => Ok(()),
     }
 }
 

@@ -188,13 +188,12 @@ fn request(send: &Send<'_>) -> Result<http::Request<Bytes>, Error> {
     Ok(request)
 }
 
-/// Forwarded headers take the place of ours, but not of a credential.
+/// Forwarded headers take the place of none that the virtual key or its provider wants.
 fn forward(headers: &mut HeaderMap, forwarded: &HeaderMap) {
     for name in forwarded.keys() {
-        if headers.get(name).is_some_and(HeaderValue::is_sensitive) {
+        if headers.contains_key(name) {
             continue;
         }
-        headers.remove(name);
         for value in forwarded.get_all(name) {
             headers.append(name, value.clone());
         }

@@ -98,13 +98,13 @@ impl Talk {
             request.extensions_mut().insert(TwoLengths);
         }
         // One of HTTP/1 is held to its pace by the writes.
-        let pace = (request.version() == Version::HTTP_2).then(|| Arc::clone(&self.pace));
+        let turn = (request.version() == Version::HTTP_2).then(|| self.pace.begin());
         let notes = Arc::clone(&self.notes);
         let answer = self.router.clone().oneshot(request);
         answer.map_ok(move |answer| {
             notes.end();
-            match pace {
-                Some(pace) => pace.watch(answer),
+            match turn {
+                Some(turn) => turn.watch(answer),
                 None => answer,
             }
         })

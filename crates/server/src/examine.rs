@@ -109,7 +109,7 @@ fn in_file(name: &str, environment: Environment<'_>) -> Result<Option<SecretStri
     let Some(path) = environment(name).filter(|path| !path.is_empty()) else {
         return Ok(None);
     };
-    match first_start::read(Path::new(&path)) {
+    match first_start::read_at_work(Path::new(&path)) {
         Ok(Some(secret)) => Ok(Some(secret)),
         Ok(None) => Err(Problem::new(name, format!("there is no file {path}"))),
         Err(error) => Err(problem(name, &error)),

@@ -18,6 +18,9 @@ pub const ADMIN_TOKEN_FILE: &str = "admin-token";
 /// Shortest admin token that an operator may choose.
 const ADMIN_TOKEN_MIN_BYTES: usize = 16;
 
+/// Largest secret file that is read while the gateway works.
+const SECRET_MAX_BYTES: u64 = 64 << 10;
+
 /// Looks up environment variables; a function so that tests need no real environment.
 pub type Environment<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
 
@@ -222,6 +225,22 @@ pub fn read(path: &Path) -> Result<Option<SecretString>> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => bail!("cannot read {}: {error}", path.display()),
     }
+}
+
+/// As [`read`], for a file that is read while the gateway works: one that never ends, or that
+/// waits for a writer, would stop it.
+///
+/// # Errors
+/// Also when it is no regular file, or a large one.
+pub fn read_at_work(path: &Path) -> Result<Option<SecretString>> {
+    let odd = |about: std::fs::Metadata| !about.is_file() || about.len() > SECRET_MAX_BYTES;
+    if std::fs::metadata(path).is_ok_and(odd) {
+        bail!(
+            "{} is no regular file of at most {SECRET_MAX_BYTES} bytes",
+            path.display()
+        );
+    }
+    read(path)
 }
 
 /// The secret in the file; makes both when the file is missing.

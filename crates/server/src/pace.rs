@@ -25,11 +25,11 @@ pub(crate) struct Pace(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// Since when each piece is owed, by the number of its answer.
+    /// Since when each piece is owed, by the number of its request.
     owed: HashMap<u64, Instant>,
     begun: u64,
     open: usize,
-    /// The last beginning or end of an answer.
+    /// The last beginning of a request or end of an answer.
     moved: Instant,
 }
 
@@ -62,20 +62,16 @@ impl Pace {
         }
     }
 
-    /// Counts an answer in.
-    pub(crate) fn watch(self: &Arc<Self>, answer: Response<Body>) -> Response<Body> {
-        answer.map(|inner| {
-            let mut state = self.state();
-            state.begun += 1;
-            state.open += 1;
-            state.moved = Instant::now();
-            Body::new(Paced {
-                inner,
-                rest: Bytes::new(),
-                number: state.begun,
-                pace: Arc::clone(self),
-            })
-        })
+    /// Counts a request in, until its answer is over.
+    pub(crate) fn begin(self: &Arc<Self>) -> Turn {
+        let mut state = self.state();
+        state.begun += 1;
+        state.open += 1;
+        state.moved = Instant::now();
+        Turn {
+            number: state.begun,
+            pace: Arc::clone(self),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -92,19 +88,46 @@ impl State {
     }
 }
 
+/// A request and its answer.
+pub(crate) struct Turn {
+    number: u64,
+    pace: Arc<Pace>,
+}
+
+impl Turn {
+    /// The answer, its body held to the pace.
+    pub(crate) fn watch(self, answer: Response<Body>) -> Response<Body> {
+        answer.map(|inner| {
+            Body::new(Paced {
+                inner,
+                rest: Bytes::new(),
+                turn: self,
+            })
+        })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut state = self.pace.state();
+        state.owed.remove(&self.number);
+        state.open -= 1;
+        state.moved = Instant::now();
+    }
+}
+
 /// The body of an answer, in pieces.
 struct Paced {
     inner: Body,
     rest: Bytes,
-    number: u64,
-    pace: Arc<Pace>,
+    turn: Turn,
 }
 
 impl Paced {
     fn piece(&mut self) -> Frame<Bytes> {
         let piece = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
-        let mut state = self.pace.state();
-        state.owed.insert(self.number, Instant::now());
+        let mut state = self.turn.pace.state();
+        state.owed.insert(self.turn.number, Instant::now());
         Frame::data(piece)
     }
 }
@@ -117,7 +140,7 @@ impl HttpBody for Paced {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.pace.state().owed.remove(&self.number);
+        self.turn.pace.state().owed.remove(&self.turn.number);
         if !self.rest.is_empty() {
             return Poll::Ready(Some(Ok(self.piece())));
         }
@@ -149,15 +172,6 @@ impl HttpBody for Paced {
     }
 }
 
-impl Drop for Paced {
-    fn drop(&mut self) {
-        let mut state = self.pace.state();
-        state.owed.remove(&self.number);
-        state.open -= 1;
-        state.moved = Instant::now();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,9 +181,8 @@ mod tests {
     async fn an_answer_is_whole_and_owed_between_its_pieces() {
         let pace = Pace::new();
         let sent = Bytes::from(vec![7; PIECE_BYTES * 2 + 5]);
-        let mut body = pace
-            .watch(Response::new(Body::from(sent.clone())))
-            .into_body();
+        let answer = Response::new(Body::from(sent.clone()));
+        let mut body = pace.begin().watch(answer).into_body();
         let mut got = Vec::new();
         while let Some(frame) = body.frame().await {
             let data = frame.unwrap().into_data().unwrap();
@@ -184,10 +197,25 @@ mod tests {
         assert_eq!(pace.state().open, 0);
     }
 
+    #[test]
+    fn a_request_that_waits_for_its_answer_is_no_silence() {
+        let pace = Pace::new();
+        drop(pace.begin());
+        let long_ago = Instant::now().checked_sub(IDLE * 2).unwrap();
+        pace.state().moved = long_ago;
+        assert_eq!(pace.state().over(IDLE), Some(Over::Idle));
+        let turn = pace.begin();
+        pace.state().moved = long_ago;
+        assert_eq!(pace.state().over(IDLE), None);
+        drop(turn);
+        assert_eq!(pace.state().over(IDLE), None);
+    }
+
     #[tokio::test]
     async fn an_answer_that_is_dropped_is_not_owed() {
         let pace = Pace::new();
-        let mut body = pace.watch(Response::new(Body::from("x"))).into_body();
+        let answer = Response::new(Body::from("x"));
+        let mut body = pace.begin().watch(answer).into_body();
         assert!(body.frame().await.is_some());
         drop(body);
         assert_eq!(pace.state().over(Duration::ZERO), None);

@@ -13,7 +13,7 @@ const MAX_FORWARDED: usize = 32;
 
 /// Headers that are never forwarded: credentials and cookies, what belongs to one connection or to
 /// the body, and what opens a cloud's metadata server.
-const NOT_FORWARDED: [&str; 30] = [
+const NOT_FORWARDED: [&str; 31] = [
     "accept",
     "accept-encoding",
     "api-key",
@@ -39,6 +39,7 @@ const NOT_FORWARDED: [&str; 30] = [
     "transfer-encoding",
     "upgrade",
     "x-api-key",
+    "x-real-ip",
     "x-aws-ec2-metadata-token",
     "x-aws-ec2-metadata-token-ttl-seconds",
     "x-goog-api-key",
@@ -119,8 +120,10 @@ fn header_name(at: &str, text: &str) -> Result<HeaderName, Error> {
         .parse()
         .map_err(|_| invalid(at, "must hold names of headers"))?;
     let ours = ["x-portkey-", "x-portunus-", "x-forwarded-"];
-    let kept = NOT_FORWARDED.contains(&name.as_str());
-    if kept || ours.iter().any(|begin| name.as_str().starts_with(begin)) {
+    // Some servers read an underscore as a dash.
+    let spelled = name.as_str().replace('_', "-");
+    let kept = NOT_FORWARDED.contains(&spelled.as_str());
+    if kept || ours.iter().any(|begin| spelled.starts_with(begin)) {
         let rule = format!("names the header '{name}', which is never forwarded");
         return Err(invalid(at, &rule));
     }

@@ -353,7 +353,8 @@ impl Tap {
         cause: Option<Error>,
         record: &mut Record,
     ) -> Option<Bytes> {
-        if self.outcome.is_some() || self.over || self.blind {
+        // A blind tap may have missed the end of a stream that ended by itself.
+        if self.outcome.is_some() || self.over || (self.blind && cause.is_none()) {
             return None;
         }
         self.outcome = Some("failed");

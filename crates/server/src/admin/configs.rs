@@ -2,7 +2,7 @@
 //! requests use; every change makes a version.
 
 use super::log_shape::{ORGANISATION, time};
-use super::{Answer, Ask, listed, missing, name_text, virtual_keys};
+use super::{Answer, Ask, listed, missing, name_text, refuse_unknown, virtual_keys};
 use crate::answer::Refusal;
 use crate::app::App;
 use axum::Json;
@@ -38,6 +38,10 @@ pub struct ConfigBody {
     /// Workspace, by id or slug; else the key's own or the default one.
     #[serde(default)]
     workspace_id: Option<String>,
+    /// What is not known, to be refused by name.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    other: Map<String, Value>,
 }
 
 /// The row as Portkey shows it, without the config.
@@ -185,6 +189,8 @@ pub async fn create(ask: Ask, request: Request) -> Answer {
 }
 
 async fn workspace(ask: &Ask, asked: &ConfigBody) -> Result<String, Refusal> {
+    // The SDKs repeat in a body what its path says.
+    refuse_unknown("", &asked.other, &["id", "slug"])?;
     let named = asked.workspace_id.as_deref();
     let named = named.or_else(|| ask.query.get("workspace_id"));
     ask.admin.workspace(&ask.app, named).await
@@ -285,6 +291,9 @@ pub async fn update(ask: Ask, Path(slug): Path<String>, request: Request) -> Ans
     let asked: ConfigBody = ask.body(request).await?;
     let workspace_id = workspace(&ask, &asked).await?;
     let mut row = found(app, &workspace_id, &slug).await?;
+    if asked.is_default.is_some() {
+        row.is_default = mark(asked.is_default.as_ref())?;
+    }
     if let Some(name) = &asked.name {
         row.name = name_text(name)?;
     }

@@ -17,7 +17,7 @@ use http::{HeaderMap, StatusCode, header};
 use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_store::{
     EXPORT_DONE, EXPORT_DRAFT, EXPORT_FAILED, EXPORT_RUNNING, EXPORT_STOPPED, ExportRow, Page,
-    api_key, new_id, now,
+    StoreError, api_key, new_id, now,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -429,7 +429,11 @@ pub async fn start(ask: Ask, Path(id): Path<String>) -> Answer {
         ..row
     };
     let begun = exporting::start(&ask.app, (&before.0, &before.1), row, plan, room).await;
-    if !begun.map_err(|e| Refusal::internal(&e))? {
+    let failed = |error: anyhow::Error| match error.downcast::<StoreError>() {
+        Ok(error) => Refusal::from(error),
+        Err(error) => Refusal::internal(&error),
+    };
+    if !begun.map_err(failed)? {
         return Err(conflict("Somebody else has changed it just now."));
     }
     Ok(Json(

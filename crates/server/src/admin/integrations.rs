@@ -384,8 +384,15 @@ pub async fn set_workspaces(ask: Ask, Path(slug): Path<String>, request: Request
         "override_existing_workspaces_access",
     ];
     refuse_unknown("", &asked, &["workspaces", overrides[0], overrides[1]])?;
-    let listed = asked.get("workspaces").and_then(Value::as_array);
-    for (index, workspace) in listed.into_iter().flatten().enumerate() {
+    let listed = match asked.get("workspaces") {
+        None | Some(Value::Null) => &[][..],
+        Some(Value::Array(listed)) => listed,
+        Some(_) => {
+            let message = "Invalid 'workspaces': expected an array of {id, enabled}.";
+            return Err(Refusal::field("workspaces", code::TYPE, message));
+        }
+    };
+    for (index, workspace) in listed.iter().enumerate() {
         let fields = workspace.as_object().cloned().unwrap_or_default();
         let so_already = fields.get("id").is_some_and(|id| *id == own.as_str())
             && fields.get("enabled") == Some(&Value::Bool(true));

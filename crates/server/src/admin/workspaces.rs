@@ -1,12 +1,12 @@
 //! Workspaces: `/v1/admin/workspaces`. Only the admin token makes and lists them.
 
-use super::{Answer, Ask, listed, name_text};
+use super::{Answer, Ask, listed, name_text, refuse_unknown};
 use crate::answer::Refusal;
 use axum::Json;
 use axum::extract::Request;
 use portunus_store::{NewWorkspace, StoreError, WorkspaceRow};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 /// A workspace to make.
@@ -17,6 +17,10 @@ pub struct NewWorkspaceBody {
     /// Its slug; made from the name when absent.
     #[serde(default)]
     slug: Option<String>,
+    /// What is not known, to be refused by name.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    other: Map<String, Value>,
 }
 
 fn shape(row: &WorkspaceRow) -> Value {
@@ -41,6 +45,7 @@ fn shape(row: &WorkspaceRow) -> Value {
 pub async fn create(ask: Ask, request: Request) -> Answer {
     ask.admin.require_token()?;
     let asked: NewWorkspaceBody = ask.body(request).await?;
+    refuse_unknown("", &asked.other, &[])?;
     let name = name_text(&asked.name)?;
     let slug = super::virtual_keys::slug_of(asked.slug.as_deref(), &name)?;
     let made = ask

@@ -32,6 +32,7 @@ impl Heads {
             return false;
         }
         if self.begun.is_empty()
+            && !bytes.starts_with(b"PRI ")
             && let Some(head) = whole(bytes)
         {
             self.last = Some(answered);
@@ -39,6 +40,10 @@ impl Heads {
         }
         self.begun.extend_from_slice(bytes);
         self.deaf = self.begun.len() > self.limit || self.begun.starts_with(H2);
+        if self.deaf {
+            self.begun = Vec::new();
+            return false;
+        }
         let Some(head) = whole(&self.begun) else {
             return false;
         };

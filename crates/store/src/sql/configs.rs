@@ -64,7 +64,7 @@ pub(super) async fn update(pool: &Pool, row: &ConfigRow) -> Result<bool, StoreEr
     let mut transaction = begin(pool).await.map_err(failed(WHAT))?;
     let done = sqlx::query(
         "UPDATE configs SET name = $4, status = $5, version_id = $6, updated_by = $7, \
-         updated_at_ms = $8, config = $9, version = $3 \
+         updated_at_ms = $8, config = $9, is_default = $10, version = $3 \
          WHERE workspace_id = $1 AND id = $2 AND version = $3 - 1",
     )
     .bind(&row.workspace_id)
@@ -76,6 +76,7 @@ pub(super) async fn update(pool: &Pool, row: &ConfigRow) -> Result<bool, StoreEr
     .bind(&row.updated_by)
     .bind(row.updated_at_ms)
     .bind(&row.config)
+    .bind(row.is_default)
     .execute(&mut *transaction)
     .await
     .map_err(failed(WHAT))?;

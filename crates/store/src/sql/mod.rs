@@ -60,7 +60,8 @@ fn in_time<'a, T>(work: impl Future<Output = Result<T, StoreError>> + Send + 'a)
 pub(crate) struct Backend {
     /// What is committed here is on disk before a call returns.
     pub(super) keys: Pool,
-    /// What is committed here survives the death of the process.
+    /// What is committed here survives the death of the process. Requests find their keys and
+    /// configs here too, so that they do not wait behind writes that wait for the disk.
     pub(super) logs: Pool,
     /// As `logs`, for what each request writes. In SQLite one connection: it finds its pages in
     /// its own cache, which a second writer would make worthless, and nobody fights for the lock.
@@ -129,7 +130,7 @@ impl Store for Backend {
     }
 
     fn api_key_by_lookup<'a>(&'a self, lookup: &'a str) -> Answer<'a, Option<ApiKeyRow>> {
-        in_time(keys::by_lookup(&self.keys, lookup))
+        in_time(keys::by_lookup(&self.logs, lookup))
     }
 
     fn list_api_keys<'a>(
@@ -171,7 +172,7 @@ impl Store for Backend {
         workspace_id: &'a str,
         slug: &'a str,
     ) -> Answer<'a, Option<VirtualKeyRow>> {
-        in_time(owned::find(&self.keys, workspace_id, "slug", slug))
+        in_time(owned::find(&self.logs, workspace_id, "slug", slug))
     }
 
     fn virtual_key<'a>(
@@ -214,7 +215,7 @@ impl Store for Backend {
         workspace_id: &'a str,
         slug: &'a str,
     ) -> Answer<'a, Option<ConfigRow>> {
-        in_time(owned::find(&self.keys, workspace_id, "slug", slug))
+        in_time(owned::find(&self.logs, workspace_id, "slug", slug))
     }
 
     fn config<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, Option<ConfigRow>> {
@@ -490,11 +491,11 @@ impl Store for Backend {
     }
 
     fn insert_export<'a>(&'a self, row: &'a ExportRow) -> Answer<'a, ()> {
-        Box::pin(exports::insert(&self.keys, row))
+        in_time(exports::insert(&self.keys, row))
     }
 
     fn export<'a>(&'a self, workspace_id: &'a str, id: &'a str) -> Answer<'a, Option<ExportRow>> {
-        Box::pin(owned::find(&self.keys, workspace_id, "id", id))
+        in_time(owned::find(&self.keys, workspace_id, "id", id))
     }
 
     fn list_exports<'a>(
@@ -502,7 +503,7 @@ impl Store for Backend {
         workspace_id: &'a str,
         page: Page,
     ) -> Answer<'a, Listed<ExportRow>> {
-        Box::pin(owned::list(&self.keys, workspace_id, page))
+        in_time(owned::list(&self.keys, workspace_id, page))
     }
 
     fn update_export<'a>(
@@ -511,7 +512,7 @@ impl Store for Backend {
         run: &'a str,
         row: &'a ExportRow,
     ) -> Answer<'a, bool> {
-        Box::pin(exports::update(&self.keys, (state, run), row))
+        in_time(exports::update(&self.keys, (state, run), row))
     }
 
     fn break_off_export<'a>(

@@ -157,6 +157,11 @@ impl Turn<'_> {
     pub(super) fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
         self.kept.as_deref_mut().ok_or_else(gone)
     }
+
+    /// Takes another connection next time: the pool finds out whether this one is broken.
+    fn forget(&mut self) {
+        self.kept.take();
+    }
 }
 
 impl Drop for Turn<'_> {
@@ -197,9 +202,17 @@ async fn write(lane: &Lane, group: &mut Vec<Job>) {
             }
         }
     }
-    match connection(&mut turn) {
+    let sound = match connection(&mut turn) {
         Ok(connection) => put_all(connection, puts).await,
-        Err(error) => refuse(puts, &error.to_string()),
+        Err(error) => {
+            refuse(puts, &error.to_string());
+            true
+        }
+    };
+    if let Ok(turn) = &mut turn
+        && !sound
+    {
+        turn.forget();
     }
 }
 
@@ -222,22 +235,28 @@ async fn execute(connection: &mut SqliteConnection, change: &Change) -> Result<u
     Ok(done.rows_affected())
 }
 
-async fn put_all(connection: &mut SqliteConnection, mut puts: Vec<Put>) {
+/// False when the database could not be used.
+async fn put_all(connection: &mut SqliteConnection, mut puts: Vec<Put>) -> bool {
+    let mut sound = true;
     for (rows, text) in ROWS.into_iter().zip(&*PUT) {
         while puts.len() >= rows {
             let later = puts.split_off(rows);
-            put_together(connection, text, puts).await;
+            sound &= put_together(connection, text, puts).await;
             puts = later;
         }
     }
+    sound
 }
 
-/// One wrong response must not take the others with it.
-async fn put_together(connection: &mut SqliteConnection, text: &SqlStr, puts: Vec<Put>) {
+/// One wrong response must not take the others with it. False when the database could not be used.
+async fn put_together(connection: &mut SqliteConnection, text: &SqlStr, puts: Vec<Put>) -> bool {
     match put_rows(connection, text, &puts).await {
         Ok(()) => puts.into_iter().for_each(|put| tell(put, Ok(()))),
         // The responses are fine: no use in trying them singly.
-        Err(StoreError::Unavailable(why)) => refuse(puts, &why),
+        Err(StoreError::Unavailable(why)) => {
+            refuse(puts, &why);
+            return false;
+        }
         Err(_one) => {
             let [.., single] = &*PUT;
             for put in puts {
@@ -246,6 +265,7 @@ async fn put_together(connection: &mut SqliteConnection, text: &SqlStr, puts: Ve
             }
         }
     }
+    true
 }
 
 fn refuse(puts: Vec<Put>, why: &str) {
