@@ -14,7 +14,10 @@ fn record(number: i64) -> LogRecord {
     let request = &mut record.request;
     request.id = format!("log-{number:05}");
     request.workspace_id = DEFAULT_WORKSPACE_ID.to_owned();
-    request.created_at_ms = 1_780_000_000_000 + number;
+    // Of the hour before this one: upkeep removes what is old.
+    const HOUR_MS: i64 = 3_600_000;
+    let now_ms = portunus_store::now().as_millisecond();
+    request.created_at_ms = (now_ms / HOUR_MS - 1) * HOUR_MS + number;
     request.trace_id = format!("trace-{}", number % 2);
     request.status_code = 200;
     request.model_asked = Some("=cmd()\u{2028}\r\n\u{1b}[31m".to_owned());
