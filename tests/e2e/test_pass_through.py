@@ -1,4 +1,9 @@
 """A request that needs nothing from the gateway reaches a Responses provider byte for byte."""
+import json
+import socket
+import struct
+import threading
+
 import httpx
 
 # Spellings that a parser would change: exponents, escapes, a long integer, blanks, the order of the keys.
@@ -57,3 +62,45 @@ def test_who_runs_the_tools_can_be_chosen(gateway, provider, bench):
     refused = gateway.post(body, "responses", **{"x-portkey-config": '{"mcp_execution":"provider"}'})
     assert refused.status_code == 400 and "mcp_execution" in refused.json()["error"]["message"]
     assert provider.requests() == []
+
+
+def breaks_off(pieces):
+    """A provider that answers one request with these bytes of a stream and then resets the connection."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        connection, _ = listener.accept()
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        for piece in pieces:
+            connection.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
+        asked.wait(20)  # until the client has everything that came before the reset
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+    asked = threading.Event()
+    threading.Thread(target=serve, daemon=True).start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}/v1", asked
+
+
+def event(kind, **fields):
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
+
+
+def test_a_stream_that_breaks_off_after_an_event_too_long_to_read_says_so(gateway):
+    created = event("response.created", sequence_number=0, response={"id": "resp_broken", "output": [], "status": "in_progress"})
+    long = event("response.odd", sequence_number=1, text="x" * (9 << 20))
+    host, all_here = breaks_off([created, long])
+    gateway.make_virtual_key("breaks-off", "openai", host)
+    body, headers = {"model": "m", "input": "hi", "stream": True}, gateway.headers("breaks-off")
+    said = b""
+    with gateway.http.stream("POST", "/v1/responses", json=body, headers=headers) as answer:
+        for piece in answer.iter_bytes():
+            said += piece
+            if len(said) >= len(created) + len(long):
+                all_here.set()
+    assert said.startswith(created + long)
+    rest = said[len(created) + len(long):]
+    assert b"event: error\n" in rest and b"event: response.failed\n" in rest, rest
+    (row,) = gateway.logs_of_trace(answer.headers["x-portkey-trace-id"], 1)
+    assert (row["outcome"], row["error_source"]) == ("failed", "provider")

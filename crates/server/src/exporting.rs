@@ -152,18 +152,22 @@ pub struct Plan {
     pub take: u64,
 }
 
-/// Why a run is over before its end.
+/// Why a run is over before its end, or does not begin.
 #[derive(Debug, thiserror::Error)]
-enum Broken {
+pub enum Broken {
     /// Somebody has stopped it, and the row says so already.
     #[error("stopped")]
     Stopped,
+    /// The process ends.
     #[error("{SHUT_DOWN}")]
     ShutDown,
+    /// More bytes than a file may have.
     #[error("The file would be over {} GiB. Narrow the filters, or leave out 'request' and 'response'.", BYTES_MAX >> 30)]
     TooLarge,
+    /// The database failed.
     #[error("The request log could not be read.")]
     Store(#[from] StoreError),
+    /// The file failed.
     #[error("The file could not be written: {}.", .0.kind())]
     File(#[from] std::io::Error),
 }
@@ -179,7 +183,7 @@ pub async fn start(
     row: ExportRow,
     plan: Plan,
     room: OwnedSemaphorePermit,
-) -> anyhow::Result<bool> {
+) -> Result<bool, Broken> {
     let file = app.exports.begin(&row.run).await?;
     let begun = app.store.update_export(before.0, before.1, &row).await;
     if !matches!(begun, Ok(true)) {

@@ -293,6 +293,21 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_never_ends_is_not_read_at_work() {
+        assert!(read_at_work(Path::new("/dev/zero")).is_err());
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("key");
+        assert!(read_at_work(&file).unwrap().is_none());
+        std::fs::write(&file, " sk-1\n").unwrap();
+        assert_eq!(
+            read_at_work(&file).unwrap().unwrap().expose_secret(),
+            "sk-1"
+        );
+        std::fs::write(&file, "x".repeat(70_000)).unwrap();
+        assert!(read_at_work(&file).is_err());
+    }
+
+    #[test]
     fn first_start_makes_private_files_and_the_second_reads_them() {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("a/b");

@@ -72,6 +72,30 @@ fn a_key_may_forbid_a_config() {
 }
 
 #[test]
+fn a_key_that_forbids_a_config_forbids_what_beats_one() {
+    for (name, value) in [
+        ("x-portkey-request-timeout", "500"),
+        ("x-portkey-custom-host", "https://models.example/v1"),
+        ("x-portkey-forward-headers", "x-mine"),
+    ] {
+        let mut call = test_call(&[(name, value)]);
+        assert!(over(&call).unwrap().is_some(), "{name}");
+        call.principal.defaults.allow_config_override = false;
+        let error = over(&call).unwrap_err();
+        assert_eq!(error.status(), 400);
+        assert_eq!(error.body().param.as_deref(), Some(name));
+    }
+}
+
+#[test]
+fn a_header_is_barred_however_it_is_spelled() {
+    for name in ["x_api_key", "X-Real_IP", "x_forwarded_for", "x-real-ip"] {
+        let call = test_call(&[("x-portkey-forward-headers", name)]);
+        assert_eq!(over(&call).unwrap_err().status(), 400, "{name}");
+    }
+}
+
+#[test]
 fn the_config_of_the_request_beats_that_of_the_key() {
     let saved = |slug, by_key| Asked::Saved(Named { slug, by_key });
     let mut call = test_call(&[]);

@@ -44,3 +44,19 @@ fn a_call_that_may_have_run_a_tool_is_not_repeated() {
     assert!(!again(&failed(503, None)));
     assert!(again(&failed(429, None)));
 }
+
+#[test]
+fn a_forwarded_header_replaces_none_of_the_virtual_keys() {
+    let map = |fields: &[(&'static str, &str)]| -> HeaderMap {
+        let pairs = fields
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+        pairs.collect()
+    };
+    let mut headers = map(&[("openai-project", "ours")]);
+    forward(
+        &mut headers,
+        &map(&[("openai-project", "theirs"), ("x-mine", "1")]),
+    );
+    assert_eq!(headers, map(&[("openai-project", "ours"), ("x-mine", "1")]));
+}

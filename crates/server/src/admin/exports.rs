@@ -5,7 +5,7 @@ use super::log_shape::{ORGANISATION, time};
 use super::{Answer, Ask, Query, listed, log_filter, missing, plain_text, refuse_unknown};
 use crate::answer::Refusal;
 use crate::app::Shared;
-use crate::exporting::{self, LIFE, Plan, ROWS_MAX, SILENCE_MS};
+use crate::exporting::{self, Broken, LIFE, Plan, ROWS_MAX, SILENCE_MS};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
@@ -17,7 +17,7 @@ use http::{HeaderMap, StatusCode, header};
 use portunus_protocol::error::{ErrorBody, code, kind};
 use portunus_store::{
     EXPORT_DONE, EXPORT_DRAFT, EXPORT_FAILED, EXPORT_RUNNING, EXPORT_STOPPED, ExportRow, Page,
-    StoreError, api_key, new_id, now,
+    api_key, new_id, now,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -429,9 +429,9 @@ pub async fn start(ask: Ask, Path(id): Path<String>) -> Answer {
         ..row
     };
     let begun = exporting::start(&ask.app, (&before.0, &before.1), row, plan, room).await;
-    let failed = |error: anyhow::Error| match error.downcast::<StoreError>() {
-        Ok(error) => Refusal::from(error),
-        Err(error) => Refusal::internal(&error),
+    let failed = |broken| match broken {
+        Broken::Store(error) => Refusal::from(error),
+        other => Refusal::internal(&other),
     };
     if !begun.map_err(failed)? {
         return Err(conflict("Somebody else has changed it just now."));

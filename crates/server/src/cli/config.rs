@@ -163,11 +163,7 @@ async fn update(link: &Link, out: Out, args: Update) -> Result<()> {
     let changed = link
         .call(Method::PUT, &path(&args.one, ""), Some(Value::Object(body)))
         .await?;
-    if out.is_json() {
-        out.json(&changed["data"]);
-    } else {
-        out.line(&format!("Config {} changed.", args.one.slug));
-    }
+    out.changed("Config", &args.one.slug, &changed);
     Ok(())
 }
 

@@ -49,6 +49,15 @@ impl Out {
         self.line(&value.to_string());
     }
 
+    /// Something of this slug has changed; `answer` is what the gateway said.
+    pub fn changed(self, what: &str, slug: &str, answer: &Value) {
+        if self.json {
+            self.json(&answer["data"]);
+        } else {
+            self.line(&format!("{what} {slug} changed."));
+        }
+    }
+
     /// Something of this slug is gone.
     pub fn removed(self, what: &str, slug: &str) {
         if self.json {

@@ -243,11 +243,7 @@ async fn update(link: &Link, out: Out, args: Update) -> Result<()> {
     let changed = link
         .call(Method::PUT, &path, Some(Value::Object(body)))
         .await?;
-    if out.is_json() {
-        out.json(&changed["data"]);
-    } else {
-        out.line(&format!("Virtual key {} changed.", args.one.slug));
-    }
+    out.changed("Virtual key", &args.one.slug, &changed);
     Ok(())
 }
 

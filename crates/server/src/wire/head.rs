@@ -32,25 +32,22 @@ impl Heads {
             return false;
         }
         if self.begun.is_empty()
-            && !bytes.starts_with(b"PRI ")
             && let Some(head) = whole(bytes)
+            && !head.starts_with(H2)
         {
             self.last = Some(answered);
             return has_two_lengths(head);
         }
         self.begun.extend_from_slice(bytes);
         self.deaf = self.begun.len() > self.limit || self.begun.starts_with(H2);
-        if self.deaf {
-            self.begun = Vec::new();
-            return false;
+        let two = whole(&self.begun).map(has_two_lengths);
+        if two.is_some() {
+            self.last = Some(answered);
         }
-        let Some(head) = whole(&self.begun) else {
-            return false;
-        };
-        let two = has_two_lengths(head);
-        self.begun.clear();
-        self.last = Some(answered);
-        two
+        if two.is_some() || self.deaf {
+            self.begun = Vec::new();
+        }
+        two.unwrap_or_default()
     }
 }
 
@@ -114,6 +111,20 @@ mod tests {
             "GET /content-length:transfer-encoding: HTTP/1.1\r\nA: b\r\n\r\n",
             false,
         );
+    }
+
+    #[test]
+    fn nothing_of_http_2_is_kept() {
+        for cut in 1..24 {
+            let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+            let mut heads = Heads::new(1 << 16);
+            heads.push(0, &preface[..cut]);
+            heads.push(0, &preface[cut..]);
+            for answered in 0..9 {
+                assert!(!heads.push(answered, &[0; 1000]));
+            }
+            assert!(heads.deaf && heads.begun.is_empty(), "cut at {cut}");
+        }
     }
 
     #[test]

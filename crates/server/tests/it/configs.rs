@@ -39,6 +39,25 @@ async fn key_with(gateway: &Gateway, defaults: Value) -> String {
 }
 
 #[tokio::test]
+async fn fields_are_changed_or_refused() {
+    let gateway = Gateway::new().await;
+    let slug = save(&gateway, &json!({"virtual_key": "demo"})).await;
+    let path = format!("{PATH}/{slug}");
+    for (method, path) in [("POST", PATH), ("PUT", path.as_str())] {
+        let body = json!({"name": "a", "config": {"virtual_key": "demo"}, "nonsense": 1});
+        let answer = gateway.admin(method, path, Some(&body)).await;
+        assert_eq!(answer.status, 400, "{}", answer.text);
+        assert_eq!(answer.json()["error"]["param"], "nonsense");
+    }
+    let wrong = json!({"is_default": "banana"});
+    assert_eq!(gateway.admin("PUT", &path, Some(&wrong)).await.status, 400);
+    change(&gateway, &slug, json!({"is_default": 1})).await;
+    change(&gateway, &slug, json!({"name": "Renamed"})).await;
+    let read = gateway.admin("GET", &path, None).await.json();
+    assert_eq!(read["is_default"], 1);
+}
+
+#[tokio::test]
 async fn a_config_has_portkeys_shape_and_versions() {
     let gateway = Gateway::new().await;
     let config = json!({"virtual_key": "demo", "override_params": {"maxTokens": 5}});

@@ -188,7 +188,7 @@ async fn run(lane: Arc<Lane>, mut jobs: mpsc::Receiver<Job>) {
 
 async fn write(lane: &Lane, group: &mut Vec<Job>) {
     let mut turn = lane.turn().await;
-    let mut puts = Vec::with_capacity(group.len());
+    let (mut puts, mut sound) = (Vec::with_capacity(group.len()), true);
     for job in group.drain(..) {
         match job {
             Job::Put(put) => puts.push(*put),
@@ -197,18 +197,16 @@ async fn write(lane: &Lane, group: &mut Vec<Job>) {
                     Ok(connection) => execute(connection, &change).await,
                     Err(error) => Err(error),
                 };
+                sound &= !answer.as_ref().is_err_and(StoreError::is_transient);
                 // Nobody may be waiting any more.
                 let _gone = done.send(answer);
             }
         }
     }
-    let sound = match connection(&mut turn) {
-        Ok(connection) => put_all(connection, puts).await,
-        Err(error) => {
-            refuse(puts, &error.to_string());
-            true
-        }
-    };
+    match connection(&mut turn) {
+        Ok(connection) => sound &= put_all(connection, puts).await,
+        Err(error) => refuse(puts, &error.to_string()),
+    }
     if let Ok(turn) = &mut turn
         && !sound
     {
